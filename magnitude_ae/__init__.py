@@ -1,0 +1,67 @@
+"""Magnitude, weightings and dimensionality reduction that keeps the boundary of a point cloud.
+
+    import magnitude_ae as mag
+
+    mag.weighting(points, scale)         # each point's share of the magnitude: high on the boundary
+    mag.magnitude(points, scale)         # the effective number of points
+    mag.MagnitudeAutoencoder().fit_transform(points)
+
+Everything is imported when it is first used, so that `import magnitude_ae` stays quick.
+"""
+
+__version__ = "0.1.0"
+
+import sys as _sys
+from importlib import import_module as _import_module
+from types import ModuleType as _ModuleType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from magnitude_ae import datasets, plots
+    from magnitude_ae.autoencoder import MagnitudeAutoencoder
+    from magnitude_ae.evaluation import boundary_correlation, compare_embeddings, continuity, trustworthiness
+    from magnitude_ae.similarity import Similarity, distance_matrix, similarity_matrix
+    from magnitude_ae.solvers import LU, Cholesky, Inverse, NotPositiveDefiniteError, SingularSimilarityError, Solution
+    from magnitude_ae.strategies import BurnIn, Joint
+    from magnitude_ae.weighting import choose_scale, magnitude, magnitude_function, solve, spread, weighting
+
+_MODULES = ("datasets", "plots")  # reached as mag.datasets, mag.plots
+
+_NAMES = {  # name -> the module that defines it
+    name: module
+    for module, names in {
+        "similarity": ("Similarity", "distance_matrix", "similarity_matrix"),
+        "solvers": ("LU", "Cholesky", "Inverse", "NotPositiveDefiniteError", "SingularSimilarityError", "Solution"),
+        "weighting": ("choose_scale", "magnitude", "magnitude_function", "solve", "spread", "weighting"),
+        "strategies": ("BurnIn", "Joint"),
+        "autoencoder": ("MagnitudeAutoencoder",),
+        "evaluation": ("boundary_correlation", "compare_embeddings", "continuity", "trustworthiness"),
+    }.items()
+    for name in names
+}
+
+__all__ = sorted([*_NAMES, *_MODULES])
+
+
+def __getattr__(name):
+    if name in _MODULES:
+        return _import_module(f"{__name__}.{name}")
+    if name in _NAMES:
+        value = globals()[name] = getattr(_import_module(f"{__name__}.{_NAMES[name]}"), name)
+        return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it offers {', '.join(__all__)}")
+
+
+def __dir__():
+    return [*__all__, "__version__"]
+
+
+class _Face(_ModuleType):
+    """A package on which `mag.weighting` stays the function, although a module of that name is imported behind it."""
+
+    def __setattr__(self, name, value):
+        if not (name in _NAMES and isinstance(value, _ModuleType)):
+            super().__setattr__(name, value)
+
+
+_sys.modules[__name__].__class__ = _Face
