@@ -246,8 +246,36 @@ def _pullback(similarity, left, right, wanted):  # left, right (n,) or (n, k); w
         to_points[rows] = _pull_rows(pairs, x[rows], x, similarity.metric == "cityblock")
     return to_points, to_scale
 
-# %% ../nbs/00_magnitude.ipynb #4c118daa
-class Similarity(FiniteMetricSpace):
+# %% ../nbs/00_magnitude.ipynb #181f4b94
+class _Views(FiniteMetricSpace):
+    "Other similarities of the same points."
+    def _like(self, points, matrix, scale):
+        other = object.__new__(type(self))
+        other.__dict__.update(metric=self.metric, points=points, _matrix=matrix, scale=scale)
+        return other
+
+    def at(self, scale):
+        "The same points at another scale. Raises as `check_scale` does."
+        return self._like(self.points, self._matrix, check_scale(scale))
+
+    def subset(self, index):  # (m,) integers
+        "The similarity of the points chosen by `index`."
+        matrix = None if self._matrix is None else self._matrix[index][:, index]
+        return self._like(matrix if self._matrix is self.points else self.points[index], matrix, self.scale)
+
+    def to(self, dtype):
+        "The same similarity in another dtype, differentiable back to these points."
+        matrix = None if self._matrix is None else self._matrix.to(dtype)
+        return self._like(matrix if self._matrix is self.points else self.points.to(dtype), matrix, self.scale)
+
+    def detach(self, dtype=None):
+        "The same similarity without gradients, in another `dtype` if one is given."
+        with torch.no_grad(): other = self.to(dtype or self.dtype)
+        matrix = None if other._matrix is None else other._matrix.detach()
+        return self._like(matrix if other._matrix is other.points else other.points.detach(), matrix, self.t)
+
+# %% ../nbs/00_magnitude.ipynb #fb10e31e
+class Similarity(_Views):
     """The similarity matrix ζ = exp(−scale · d) of n points, evaluated when asked: whole, a block, or as a product in tiles.
 
     Raises `TypeError` or `ValueError` for points, scale or metric that cannot be used. Source: Leinster (2010), section 1.1.
@@ -273,28 +301,213 @@ class Similarity(FiniteMetricSpace):
         scale = self.scale.to(self.points) if isinstance(self.scale, torch.Tensor) else self.scale
         return torch.exp(self.distances(rows, columns) * -scale)
 
-    def dense(self):  # (n, n)
-        "All of ζ. Raises `MemoryError` with the bytes it would take when it does not fit."
-        require_memory(2 * len(self)**2 * self.points.element_size(), f"the dense similarity matrix of {len(self):,} points does not fit in memory; "
-                       "use fewer points, or float32 instead of float64", self.device)
-        return self.block()
+    def dense(self): return _dense(self)  # (n, n)
+    def tiles(self, elements=2**17): return _tiles(self, elements)
 
-    def tiles(self, elements=2**18):
-        "Slices of rows such that a tile of ζ has about this many elements, few enough for a processor's cache."
-        step = max(1, elements // len(self)) if self.device.type == "cpu" else max(1, 2**26 // len(self))
-        return [slice(start, min(start + step, len(self))) for start in range(0, len(self), step)]
+# %% ../nbs/00_magnitude.ipynb #cd395ede
+def _tiles(similarity, elements):
+    "Slices of rows such that a tile of ζ has about this many elements, few enough for a processor's cache."
+    n = len(similarity)
+    step = max(1, (elements if similarity.device.type == "cpu" else 2**26) // n)
+    return [slice(start, min(start + step, n)) for start in range(0, n, step)]
 
+def _filled(similarity, function):
+    "The (n, n) matrix `function(distances)`, tile by tile. Raises `MemoryError` with the bytes when it and a copy to work on do not fit."
+    n = len(similarity)
+    require_memory(2 * n**2 * similarity._data().element_size(), f"the dense similarity matrix of {n:,} points and a copy to work on do not fit in memory; "
+                   "use fewer points, or float32 instead of float64", similarity.device)
+    matrix = torch.empty(n, n, dtype=similarity.dtype, device=similarity.device)
+    for rows in similarity.tiles(): matrix[rows] = function(similarity.distances(rows))
+    return matrix
+
+def _dense(similarity):
+    "All of ζ, (n, n)."
+    tensors = (similarity._data(), similarity.scale)
+    if torch.is_grad_enabled() and any(isinstance(x, torch.Tensor) and x.requires_grad for x in tensors): return similarity.block()
+    return _filled(similarity, lambda distances: (distances * -similarity.t).exp_())
+
+# %% ../nbs/00_magnitude.ipynb #24acb5f7-2
+class _ProductDistances(torch.autograd.Function):
+    "Euclidean distances by a float64 matrix product, close pairs recomputed directly; for many dimensions."
+    @staticmethod
+    def forward(ctx, x, y):
+        centre = x.mean(0, dtype=torch.float64)
+        a, b = x.double() - centre, y.double() - centre
+        size = (a * a).sum(1)[:, None] + (b * b).sum(1)[None, :]
+        squares = torch.addmm(size, a, b.T, alpha=-2).clamp_(min=0)
+        for i, j in zip(*(part.split(2**16) for part in (squares <= 1e-5 * size).nonzero(as_tuple=True))):
+            squares[i, j] = (x[i].double() - y[j].double()).square().sum(1)
+        distances = squares.sqrt_().to(x.dtype)
+        ctx.save_for_backward(a, b, distances)
+        return distances
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, gradient):
+        a, b, distances = ctx.saved_tensors
+        pull = torch.where(distances > 0, gradient / distances, 0).double()
+        left, right = pull.sum(1)[:, None] * a - pull @ b, pull.sum(0)[:, None] * b - pull.T @ a
+        return left.to(distances.dtype), right.to(distances.dtype)
+
+# %% ../nbs/00_magnitude.ipynb #7e5a0e1a-2
+_DIRECT_DIMENSIONS = 16  # up to here the direct formula is as fast as the product, and exact
+
+def _pairwise(x,     # (n, d)
+              y,     # (m, d)
+              kind,  # "euclidean" or "cityblock"
+             ):      # (n, m)
+    "Distances between two sets of points, differentiable in both."
+    if kind == "cityblock": return torch.cdist(x, y, p=1.0)
+    if x.shape[1] > _DIRECT_DIMENSIONS: return _ProductDistances.apply(x, y)
+    return torch.cdist(x, y, compute_mode="donot_use_mm_for_euclid_dist")
+
+# %% ../nbs/00_magnitude.ipynb #3f813776-2
+_ALIASES = {"l2": "euclidean", "l1": "cityblock", "manhattan": "cityblock"}
+
+def check_metric(metric) -> str:
+    "The metric's name, synonyms resolved. Raises `ValueError` listing the names when it is unknown."
+    known = set(VALID_METRICS["brute"]) | {"precomputed"}
+    if not isinstance(metric, str) or metric not in known:
+        raise ValueError(f"metric {metric!r} is not known; choose one of {', '.join(sorted(known))}")
+    return _ALIASES.get(metric, metric)
+
+# %% ../nbs/00_magnitude.ipynb #320655da-2
+def check_distances(distances,           # (n, n)
+                    name="the precomputed distance matrix"):
+    "Raises `ValueError` when a matrix is not one of distances: square, symmetric, not negative, zero on the diagonal."
+    D = distances.detach()
+    if D.shape[0] != D.shape[1]: raise ValueError(f"{name} must be square, not {tuple(D.shape)}; for points leave metric='euclidean'")
+    if torch.isnan(D).any(): raise ValueError(f"{name} has NaN, first in row {torch.isnan(D).any(1).nonzero()[0].item()}")
+    if (D < 0).any(): raise ValueError(f"{name} has negative entries, first in row {(D < 0).any(1).nonzero()[0].item()}; distances are not negative")
+    finite = D[torch.isfinite(D)]
+    slack = torch.finfo(D.dtype).eps * 64 * (finite.max() if len(finite) else 1)
+    if (D.diagonal() > slack).any():
+        raise ValueError(f"{name} has a non-zero diagonal, first at {(D.diagonal() > slack).nonzero()[0].item()}; "
+                         "a point's distance to itself is 0 (did you pass similarities?)")
+    uneven = ~((D == D.T) | ((D - D.T).abs() <= slack))
+    if uneven.any():
+        i, j = uneven.nonzero()[0].tolist()
+        raise ValueError(f"{name} is not symmetric: entry ({i}, {j}) is {D[i, j]:g}, entry ({j}, {i}) is {D[j, i]:g}")
+
+# %% ../nbs/00_magnitude.ipynb #0e35032c-2
+def check_scale(scale):  # a positive number or a tensor holding one
+    "The scale as a Python float or a 0-d tensor. Raises `TypeError` or `ValueError` when it is not a positive finite number."
+    if isinstance(scale, torch.Tensor) and scale.numel() == 1 and not scale.is_complex():
+        value, scale = scale.item(), scale.reshape(())
+    elif isinstance(scale, (numbers.Real, np.ndarray)) and np.size(scale) == 1: value = scale = float(np.asarray(scale).item())
+    else: raise TypeError(f"scale must be one positive number, not {scale!r}")
+    if isinstance(value, bool) or not 0 < value < float("inf"):
+        raise ValueError(f"scale must be positive and finite, not {value!r}")
+    return scale
+
+# %% ../nbs/00_magnitude.ipynb #af475d96-2
+def require_memory(n_bytes,  # what will be allocated
+                   what,     # what for, with the way out
+                   device="cpu"):
+    "Raises `MemoryError` naming the bytes needed and free when an allocation cannot succeed."
+    device = torch.device(device)
+    free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else psutil.virtual_memory().available
+    if n_bytes > free: raise MemoryError(f"{what} ({n_bytes:,} bytes needed, {free:,} free)")
+
+# %% ../nbs/00_magnitude.ipynb #e0bbb6e1-2
+class FiniteMetricSpace:
+    """A finite set of points and the distances between them.
+
+    Raises `TypeError` or `ValueError` for points or a metric that cannot be used, `MemoryError` when a foreign metric's matrix does not fit.
+    """
+    def __init__(self,
+                 points,               # (n, d) points, or (n, n) distances when metric="precomputed"
+                 metric="euclidean"):  # a name that scikit-learn's `pairwise_distances` knows
+        self.metric = check_metric(metric)
+        name = "the precomputed distance matrix" if self.metric == "precomputed" else "points"
+        self.points = as_tensor(points, name)
+        if self.metric == "precomputed": check_distances(self.points)
+        else: check_finite(self.points)
+        own = self.metric in ("euclidean", "cityblock")
+        self._matrix = None if own else self.points if self.metric == "precomputed" else _foreign_distances(self.points, self.metric)
+
+    def __len__(self): return len(self.points)
+    @property
+    def dtype(self): return self.points.dtype
+    @property
+    def device(self): return self.points.device
+
+    def distances(self, rows=slice(None), columns=slice(None)):  # (rows, columns)
+        "The block of the distance matrix with these rows and columns, differentiable where the metric is."
+        if self._matrix is not None: return self._matrix[rows][:, columns]
+        return _pairwise(self.points[rows], self.points[columns], self.metric)
+
+# %% ../nbs/00_magnitude.ipynb #a191c5cd-2
+def _foreign_distances(points, metric):
+    "The whole matrix of a metric that scikit-learn computes; checked, since some of its names are no metrics."
+    if points.requires_grad and torch.is_grad_enabled():
+        raise ValueError(f"metric={metric!r} has no gradient here; use 'euclidean' or 'cityblock', or detach the points")
+    require_memory(8 * len(points)**2, f"metric={metric!r} needs the whole matrix of distances; use fewer points or 'euclidean'")
+    try: D = pairwise_distances(points.detach().cpu().double().numpy(), metric=metric)
+    except (ValueError, TypeError, ZeroDivisionError) as error: raise ValueError(f"metric={metric!r} cannot be used on these points: {error}") from None
+    D = torch.from_numpy(np.ascontiguousarray(D, dtype=np.float64))
+    check_finite(D, f"the distances by metric={metric!r}")
+    D = ((D + D.T) / 2).to(points)
+    check_distances(D, f"the distance matrix by metric={metric!r}")
+    return D.clamp_(min=0).fill_diagonal_(0)
+
+# %% ../nbs/00_magnitude.ipynb #186af3d5-2
+def distinct(space):  # a FiniteMetricSpace
+    """The distinct points of `space`: `(first, group, sizes)`, or `None` when all are distinct.
+
+    `first` (m,) picks one point of each group, `group` (n,) says which group a point is in, `sizes` (m,) counts.
+    """
+    rows = (space.points if space._matrix is None else space._matrix).detach()
+    spread = (rows.amax(0) - rows.amin(0)).argmax()
+    if not (torch.sort(rows[:, spread]).values.diff() == 0).any(): return None
+    _, group, sizes = torch.unique(rows, dim=0, return_inverse=True, return_counts=True)
+    if len(sizes) == len(rows): return None
+    first = torch.full_like(sizes, len(rows)).scatter_reduce_(0, group, torch.arange(len(rows), device=rows.device), "amin")
+    return first, group, sizes
+
+# %% ../nbs/00_magnitude.ipynb #5f44f9b4-2
+def _pull_rows(pull,     # (r, n) weights of the pairs, already divided by the distance where the metric asks for it
+               x_rows,   # (r, d)
+               x,        # (n, d)
+               signs):   # True for cityblock
+    "Σ_j pull_ij (x_i − x_j), or of the signs of the differences: (r, d)."
+    if x.shape[1] > _DIRECT_DIMENSIONS and not signs:
+        return pull.sum(1)[:, None] * x_rows - pull @ x
+    columns = []
+    for k in range(x.shape[1]):
+        difference = x_rows[:, k, None] - x[None, :, k]
+        columns.append(((difference.sign_() if signs else difference) * pull).sum(1))
+    return torch.stack(columns, 1)
+
+# %% ../nbs/00_magnitude.ipynb #9521d723-2
+def _pullback(similarity, left, right, wanted):  # left, right (n,) or (n, k); wanted: (points?, scale?)
+    "The gradient of Σ_k left_kᵀ ζ right_k with respect to points (or distances) and scale, tile by tile."
+    x, t, matrix = similarity._data().detach(), similarity.t, similarity._matrix is not None
+    left, right = left.reshape(len(x), -1), right.reshape(len(x), -1)
+    if x.shape[1] > _DIRECT_DIMENSIONS and not matrix: x = x - x.mean(0)
+    to_points = torch.zeros_like(x) if wanted[0] else None
+    to_scale = torch.zeros((), dtype=torch.float64, device=x.device) if wanted[1] else None
+    for rows in similarity.tiles():
+        D = similarity.distances(rows).detach()
+        zeta = torch.exp(D * -t)
+        if wanted[1]:
+            moment = zeta * torch.where(zeta > 0, D, 0)
+            to_scale -= (left[rows] * (moment @ right)).sum(dtype=torch.float64)
+        if not wanted[0]: continue
+        pairs = (left[rows] @ right.T).mul_(zeta).mul_(-t)
+        if matrix: to_points[rows] = pairs; continue
+        pairs += (right[rows] @ left.T).mul_(zeta).mul_(-t)
+        if similarity.metric == "euclidean": pairs /= D.masked_fill_(D == 0, torch.inf)
+        to_points[rows] = _pull_rows(pairs, x[rows], x, similarity.metric == "cityblock")
+    return to_points, to_scale
+
+# %% ../nbs/00_magnitude.ipynb #181f4b94-2
+class _Views(FiniteMetricSpace):
+    "Other similarities of the same points."
     def _like(self, points, matrix, scale):
-        "The same kind of similarity with other contents; nothing is checked again."
         other = object.__new__(type(self))
         other.__dict__.update(metric=self.metric, points=points, _matrix=matrix, scale=scale)
         return other
-
-    def detach(self, dtype=None):
-        "The same similarity without gradients, in another `dtype` if one is given."
-        matrix = None if self._matrix is None else self._matrix.detach().to(dtype or self.dtype)
-        points = matrix if self._matrix is self.points else self.points.detach().to(dtype or self.dtype)
-        return self._like(points, matrix, self.t)
 
     def at(self, scale):
         "The same points at another scale. Raises as `check_scale` does."
@@ -304,6 +517,65 @@ class Similarity(FiniteMetricSpace):
         "The similarity of the points chosen by `index`."
         matrix = None if self._matrix is None else self._matrix[index][:, index]
         return self._like(matrix if self._matrix is self.points else self.points[index], matrix, self.scale)
+
+    def to(self, dtype):
+        "The same similarity in another dtype, differentiable back to these points."
+        matrix = None if self._matrix is None else self._matrix.to(dtype)
+        return self._like(matrix if self._matrix is self.points else self.points.to(dtype), matrix, self.scale)
+
+    def detach(self, dtype=None):
+        "The same similarity without gradients, in another `dtype` if one is given."
+        with torch.no_grad(): other = self.to(dtype or self.dtype)
+        matrix = None if other._matrix is None else other._matrix.detach()
+        return self._like(matrix if other._matrix is other.points else other.points.detach(), matrix, self.t)
+
+# %% ../nbs/00_magnitude.ipynb #fb10e31e-2
+class Similarity(_Views):
+    """The similarity matrix ζ = exp(−scale · d) of n points, evaluated when asked: whole, a block, or as a product in tiles.
+
+    Raises `TypeError` or `ValueError` for points, scale or metric that cannot be used. Source: Leinster (2010), section 1.1.
+    """
+    def __init__(self,
+                 points,               # (n, d) points, or (n, n) distances when metric="precomputed"
+                 scale=1.0,            # t, one over the unit of distance; a tensor may carry a gradient
+                 metric="euclidean"):  # a name that scikit-learn's `pairwise_distances` knows
+        super().__init__(points, metric)
+        self.scale = check_scale(scale)
+
+    def __repr__(self): return f"Similarity(n={len(self)}, scale={self.t:g}, metric={self.metric!r}, dtype={self.dtype}, device={str(self.device)!r})"
+    def __matmul__(self, vector): return _Product.apply(self, self._data(), self._scale_tensor(), vector)
+    @property
+    def shape(self): return (len(self), len(self))
+    @property
+    def t(self): return self.scale.item() if isinstance(self.scale, torch.Tensor) else self.scale
+    def _data(self): return self.points if self._matrix is None else self._matrix
+    def _scale_tensor(self): return self.scale if isinstance(self.scale, torch.Tensor) else None
+
+    def block(self, rows=slice(None), columns=slice(None)):  # (rows, columns)
+        "The block of ζ with these rows and columns, differentiable in points and scale."
+        scale = self.scale.to(self.points) if isinstance(self.scale, torch.Tensor) else self.scale
+        return torch.exp(self.distances(rows, columns) * -scale)
+
+    def dense(self): return _dense(self)  # (n, n)
+    def tiles(self, elements=2**17): return _tiles(self, elements)
+
+# %% ../nbs/00_magnitude.ipynb #3315537b
+def _tiles(similarity, elements):
+    "Slices of rows such that a tile of ζ has about this many elements, few enough for a processor's cache."
+    n = len(similarity)
+    step = max(1, (elements if similarity.device.type == "cpu" else 2**26) // n)
+    return [slice(start, min(start + step, n)) for start in range(0, n, step)]
+
+def _dense(similarity, n_matrices=2):
+    "All of ζ, (n, n). Raises `MemoryError` with the bytes when this many such matrices do not fit."
+    n, data = len(similarity), similarity._data()
+    require_memory(n_matrices * n**2 * data.element_size(), f"the dense similarity matrix of {n:,} points and a copy to work on do not fit in memory; "
+                   "use fewer points, or float32 instead of float64", similarity.device)
+    scale = similarity.scale
+    if torch.is_grad_enabled() and (data.requires_grad or isinstance(scale, torch.Tensor) and scale.requires_grad): return similarity.block()
+    zeta = torch.empty(n, n, dtype=similarity.dtype, device=similarity.device)
+    for rows in similarity.tiles(): torch.mul(similarity.distances(rows), -similarity.t, out=zeta[rows]).exp_()
+    return zeta
 
 # %% ../nbs/00_magnitude.ipynb #f3ed0d2b
 class _Product(torch.autograd.Function):

@@ -6,12 +6,12 @@
 __all__ = ['TOLERANCE', 'residual', 'Solution', 'SingularSimilarityError', 'NotPositiveDefiniteError', 'Factor', 'Solver',
            'Inverse', 'LU', 'Cholesky', 'diameter']
 
-# %% ../nbs/03_solvers.ipynb #5712c963
+# %% ../nbs/03_solvers.ipynb #78dd0481
 import math
 from dataclasses import dataclass
 import numpy as np
 import torch
-from .similarity import Similarity, as_tensor, check_finite, distinct, _pullback
+from .similarity import Similarity, check_finite, distinct, _filled, _pullback
 
 # %% ../nbs/03_solvers.ipynb #ad8435e5
 def residual(similarity,       # Similarity of n points
@@ -182,7 +182,7 @@ def _condition(zeta, apply, n_steps=4):
         vector = apply(vector)
     return (vector.norm() * zeta.abs().sum(1).max()).nan_to_num(nan=float("inf")).item()
 
-# %% ../nbs/03_solvers.ipynb #30c3a038
+# %% ../nbs/03_solvers.ipynb #079fd096
 @dataclass(frozen=True)
 class Cholesky(Solver):
     "ζ = LLᵀ: ⅓n³ operations, for positive definite ζ: Euclidean and cityblock points always, other spaces if lucky. Accurate at any scale."
@@ -194,7 +194,12 @@ class Cholesky(Solver):
         zeta = similarity.dense()
         L, info = torch.linalg.cholesky_ex(zeta)
         if info.item(): raise NotPositiveDefiniteError(_indefinite(similarity))
-        return lambda b: torch.cholesky_solve(b, L), zeta
+        return lambda b: _substitute(L, b), zeta
+
+# %% ../nbs/03_solvers.ipynb #f6e94eaf
+def _substitute(L, b):  # L (n, n) lower triangular, b (n, k)
+    "The solution v of LLᵀv = b."
+    return torch.linalg.solve_triangular(L.mT, torch.linalg.solve_triangular(L, b, upper=False), upper=True)
 
 # %% ../nbs/03_solvers.ipynb #19615b52
 def diameter(space):
@@ -203,17 +208,17 @@ def diameter(space):
     sides = space.points.detach().amax(0) - space.points.detach().amin(0)
     return sides.double().norm(p=1 if space.metric == "cityblock" else 2).item()
 
-# %% ../nbs/03_solvers.ipynb #acd5ea82
+# %% ../nbs/03_solvers.ipynb #cc2bbbed
 def _shifted(similarity, shift):  # shift: tc, in (0, 1)
     "A function that applies ζ⁻¹ through K_c, or None when K_c is not positive definite."
     t = similarity.t
-    K = torch.expm1(similarity.distances() * -t).add_(shift).div_(t)
+    K = _filled(similarity, lambda distances: (distances * -t).expm1_().add_(shift).div_(t))
     L, info = torch.linalg.cholesky_ex(K)
     if info.item(): return None
-    x = torch.cholesky_solve(torch.ones(len(K), 1).to(K), L)
+    x = _substitute(L, torch.ones(len(K), 1).to(K))
     rest = (1 - shift) / (t + (1 - shift) * x.sum())
     def apply(b):
-        y, mean = torch.cholesky_solve(b - b.mean(0), L), b.mean(0)
+        y, mean = _substitute(L, b - b.mean(0)), b.mean(0)
         return (y - x * (rest * y.sum(0))) / t + x * (mean * rest / (1 - shift))
     return apply
 

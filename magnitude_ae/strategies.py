@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['WEIGHTING_LOSSES', 'reconstruction_loss', 'weighting_loss', 'Phase', 'check_positive', 'Joint', 'BurnIn']
 
-# %% ../nbs/07_strategies.ipynb #0ff5ad1f
+# %% ../nbs/07_strategies.ipynb #d675e202
 import math
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 import torch
 
 # %% ../nbs/07_strategies.ipynb #31dd45e4
@@ -28,7 +28,7 @@ def weighting_loss(latent_weighting,  # (n,)
     if kind not in WEIGHTING_LOSSES: raise ValueError(f"weighting_loss {kind!r} is not known; choose one of {', '.join(map(repr, WEIGHTING_LOSSES))}")
     return WEIGHTING_LOSSES[kind](latent_weighting - input_weighting).mean()
 
-# %% ../nbs/07_strategies.ipynb #0ea2a2fe
+# %% ../nbs/07_strategies.ipynb #2bccdcdc
 @dataclass(frozen=True)
 class Phase:
     "A stretch of training under one set of rules."
@@ -39,7 +39,8 @@ class Phase:
     continuation: float = 1.0            # λ starts this many times higher and falls geometrically over the first half
     learning_rate: float = 1e-2          # at its peak
     schedule: str = "cosine"             # "cosine": warm-up and half a cosine; "constant"
-    clip_norm: float | None = 1.0        # the gradient is shortened to this norm
+    clip_norm: float | None = 1.0        # the gradient of loss / (unit of length)² is shortened to this norm
+    weight_decay: float = 0.0            # of Adam
     keep: str = "last"                   # "last" or "best": the epoch with the lowest total loss
 
     def coefficient_at(self, progress):  # progress in [0, 1)
@@ -60,7 +61,7 @@ def check_positive(name, value, whole=True):
     if not 0 < value < math.inf: raise ValueError(f"{name} must be positive and finite, not {value!r}")
     return value
 
-# %% ../nbs/07_strategies.ipynb #f39f5251
+# %% ../nbs/07_strategies.ipynb #8ff733e7
 @dataclass(frozen=True)
 class Joint:
     "The total loss on full batches from the first epoch. Source: report, sections 3.1 and 3.4."
@@ -69,17 +70,18 @@ class Joint:
     continuation: float = 10.0
     schedule: str = "cosine"
     clip_norm: float | None = 1.0
+    weight_decay: float = 0.0
     keep: str = "last"
 
     @classmethod
     def report(cls, n_epochs=400):
-        "The report's recipe for its shapes: constant learning rate 1e-2, no clipping, the epoch with the lowest total loss kept."
-        return cls(n_epochs, continuation=1.0, schedule="constant", clip_norm=None, keep="best")
+        "The report's recipe for its shapes: constant learning rate 1e-2, weight decay 1e-5, no clipping, the epoch with the lowest total loss kept."
+        return cls(n_epochs, continuation=1.0, schedule="constant", clip_norm=None, weight_decay=1e-5, keep="best")
 
     def phases(self, weighting_coefficient, *, learning_rate=None, max_epochs=None, batch_size=None):
         "The single phase. `batch_size` has no part in it: the weighting needs all points."
         return [Phase("joint", max_epochs or self.n_epochs, None, weighting_coefficient, self.continuation,
-                      learning_rate or self.learning_rate, self.schedule, self.clip_norm, self.keep)]
+                      learning_rate or self.learning_rate, self.schedule, self.clip_norm, self.weight_decay, self.keep)]
 
 # %% ../nbs/07_strategies.ipynb #5d43bb8e
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ def _losses(training, points, coefficient):
     weighted = weighting_loss(weighting(latent, training.scale, solver=training.solver), training.input_weighting, training.weighting_loss)
     return reconstructed, weighted, reconstructed + coefficient * weighted
 
-# %% ../nbs/08_training.ipynb #e8974a60
+# %% ../nbs/08_training.ipynb #0f15a05a
 def _step(training, points, phase, coefficient):
     "One optimiser step; returns the losses and the gradient's norm, or None when the step could not be taken."
     training.optimizer.zero_grad(set_to_none=True)
@@ -34,7 +34,7 @@ def _step(training, points, phase, coefficient):
     if not torch.isfinite(total): return None
     if phase.keep == "best" and total.item() < training.best_loss:
         training.best_loss, training.best_epoch, training.best_state = total.item(), training.epoch, copy.deepcopy(training.module.state_dict())
-    total.backward()
+    (total / training.module.unit ** 2).backward()  # Adam, clipping and decay then see the same gradient in any unit of length
     norm = torch.nn.utils.clip_grad_norm_(training.module.parameters(), phase.clip_norm or float("inf"))
     if not torch.isfinite(norm): return None
     training.optimizer.step()
@@ -108,10 +108,10 @@ def train(training,          # a `Training`
     training.module.eval()
     return training
 
-# %% ../nbs/08_training.ipynb #0f614dec
+# %% ../nbs/08_training.ipynb #e0c94e47
 def _run_phase(training, phase, bar):
     "The epochs of one phase, each recorded, shown and passed to the callbacks."
-    training.optimizer = torch.optim.Adam(training.module.parameters(), lr=phase.learning_rate, weight_decay=1e-5, fused=True)
+    training.optimizer = torch.optim.Adam(training.module.parameters(), lr=phase.learning_rate, weight_decay=phase.weight_decay, fused=True)
     training.module.train()
     bar.set_description(phase.name)
     for number in range(phase.n_epochs):

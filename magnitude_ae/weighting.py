@@ -18,20 +18,15 @@ from sklearn.neighbors import NearestNeighbors
 from .similarity import Similarity, as_tensor, restore, distinct
 from .solvers import LU, TOLERANCE, Cholesky, Factor, SingularSimilarityError, Solution, Solver, residual
 
-# %% ../nbs/05_weighting.ipynb #ba27d75c
+# %% ../nbs/05_weighting.ipynb #de8526d7
 def _attempts(similarity):
     "Functions that make a factor, the cheapest first, each with a word about itself."
     yield "Cholesky", lambda: Cholesky().factor(similarity)
-    exact = similarity if similarity.dtype == torch.float64 else _double(similarity)
+    exact = similarity if similarity.dtype == torch.float64 else similarity.to(torch.float64)
     if exact is not similarity: yield "Cholesky in float64", lambda: Cholesky().factor(exact)
     if similarity._matrix is not None: yield "LU, since ζ is not positive definite", lambda: LU().factor(exact)
     for radius in (1e-14, 1e-12, 1e-11):
         yield f"Cholesky, points closer than {radius:.0e} merged", lambda: Factor(Cholesky(), exact, _merged(exact, radius))
-
-def _double(similarity):
-    "The same similarity in float64, differentiable back to the original points."
-    matrix = None if similarity._matrix is None else similarity._matrix.double()
-    return similarity._like(matrix if similarity._matrix is similarity.points else similarity.points.double(), matrix, similarity.scale)
 
 # %% ../nbs/05_weighting.ipynb #8c5fd8b6
 def _merged(similarity, radius):  # radius: in scaled distance, t·d

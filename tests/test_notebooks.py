@@ -91,7 +91,7 @@ def package_imports(tree: ast.Module) -> list[str]:
         elif isinstance(node, ast.ImportFrom):
             name = (node.module or "") if node.level else node.module.removeprefix(package).removeprefix(".")
             if node.level or node.module.split(".")[0] == package:
-                found += [name] if name else [alias.name for alias in node.names]
+                found += [name] if name else [alias.name for alias in node.names if alias.name != "__version__"]
     return found
 
 
