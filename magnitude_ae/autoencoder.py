@@ -5,11 +5,11 @@
 # %% auto #0
 __all__ = ['MagnitudeAutoencoder']
 
-# %% ../nbs/09_autoencoder.ipynb #4ce9626f
+# %% ../nbs/09_autoencoder.ipynb #5602537d
 import copy
 import json
 import numbers
-from dataclasses import asdict, is_dataclass
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 import numpy as np
 import torch
@@ -103,7 +103,7 @@ class _Model(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     @property
     def _n_features_out(self): return self.n_components
 
-# %% ../nbs/09_autoencoder.ipynb #3a19b2d4
+# %% ../nbs/09_autoencoder.ipynb #428e953f
 class MagnitudeAutoencoder(_Model):
     """Reduces the dimension of points with an autoencoder that keeps their weighting, and so their boundary.
 
@@ -114,7 +114,7 @@ class MagnitudeAutoencoder(_Model):
     def __init__(self, n_components=2,        # k, dimensions to reduce to
                  *, architecture="linear",    # a name, or a pair of torch modules (encoder, decoder)
                  scale="auto",                # t, one over the unit of distance; "auto": `choose_scale`
-                 weighting_coefficient=10.0,  # λ, how much the weighting loss counts beside the reconstruction loss
+                 weighting_coefficient=20.0,  # λ, how much the weighting loss counts beside the reconstruction loss
                  weighting_loss="l1",         # "l1" or "l2"
                  strategy=None,               # a strategy; None: `BurnIn()`; the report's own recipe: `Joint.report()`
                  solver=None,                 # a solver for the weightings; None: exact
@@ -158,22 +158,23 @@ def _fit(model, points):
     model.embedding_, model.weighting_ = restore(latent, points), restore(input_weighting.to(x.device), points)
     model.embedding_weighting_ = restore(weighting(latent, scale, solver=model.solver), points)
 
-# %% ../nbs/09_autoencoder.ipynb #935619a6
+# %% ../nbs/09_autoencoder.ipynb #2850b050
 _FORMAT = 1  # raised when files of older versions can no longer be read as they are
 
 def _as_json(value):
     "A setting as JSON: solvers and strategies by name and fields."
-    return {"class": type(value).__name__, **asdict(value)} if is_dataclass(value) else value
+    if not is_dataclass(value): return value
+    return {"class": type(value).__name__, **{f.name: _as_json(getattr(value, f.name)) for f in fields(value)}}
 
-# %% ../nbs/09_autoencoder.ipynb #a1152507
+# %% ../nbs/09_autoencoder.ipynb #a1e5fc28
 def _from_json(value):
     "The setting again; only our own solvers and strategies are known."
     if not isinstance(value, dict): return value
     known = {**{c.__name__: c for c in (solvers.Inverse, solvers.LU, solvers.Cholesky)}, **{c.__name__: c for c in (strategies.Joint, strategies.BurnIn)}}
-    fields = dict(value)
-    name = fields.pop("class", None)
+    settings = {key: _from_json(part) for key, part in value.items()}
+    name = settings.pop("class", None)
     if name not in known: raise ValueError(f"the file names an unknown class {name!r}")
-    return known[name](**fields)
+    return known[name](**settings)
 
 # %% ../nbs/09_autoencoder.ipynb #d36e8a5d
 _UNSAVED = ("callbacks", "random_state", "progress", "device")  # belong to a session, not to a model

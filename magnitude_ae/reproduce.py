@@ -42,7 +42,7 @@ class ShapeExperiment:
         if self.shape not in SHAPES: raise ValueError(f"shape {self.shape!r} is not known; choose one of {', '.join(map(repr, SHAPES))}")
         if self.recipe not in ("default", "report"): raise ValueError(f"recipe {self.recipe!r} is not known; choose 'default' or 'report'")
 
-# %% ../nbs/12_reproduce.ipynb #97c569ed
+# %% ../nbs/12_reproduce.ipynb #39b2cbcc
 def points_of(experiment):  # a ShapeExperiment
     "The points of an experiment, (n, 3)."
     return SHAPES[experiment.shape](experiment.n_points, random_state=experiment.seed)
@@ -50,7 +50,7 @@ def points_of(experiment):  # a ShapeExperiment
 def model_of(experiment, progress=False):
     "The estimator of an experiment, not yet fitted."
     settings = {} if experiment.weighting_coefficient is None else {"weighting_coefficient": experiment.weighting_coefficient}
-    if experiment.recipe == "report": settings["strategy"] = Joint.report(REPORT_EPOCHS[experiment.shape])
+    if experiment.recipe == "report": settings = {"strategy": Joint.report(REPORT_EPOCHS[experiment.shape]), "weighting_coefficient": 10.0, **settings}
     return MagnitudeAutoencoder(scale=experiment.scale, max_epochs=experiment.max_epochs, random_state=experiment.seed, progress=progress, **settings)
 
 def configuration(experiment):

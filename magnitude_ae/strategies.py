@@ -17,35 +17,35 @@ def reconstruction_loss(reconstruction,  # (n, d)
     "The mean over points and features of the squared difference. Source: report, section 3.1."
     return (reconstruction - points).square().mean()
 
-# %% ../nbs/07_strategies.ipynb #7010644a
-WEIGHTING_LOSSES = {"l1": torch.abs, "l2": torch.square}
+# %% ../nbs/07_strategies.ipynb #3d5cb3c5
+WEIGHTING_LOSSES = ("l1", "l2")
 
 def weighting_loss(latent_weighting,  # (n,)
                    input_weighting,   # (n,)
                    kind="l1",         # "l1": mean absolute difference, "l2": mean squared difference
+                   smoothing=0.0,     # with "l1": differences below this count quadratically
                   ):                  # a number without unit
     "The mean over points of the difference between two weightings. Raises `ValueError` for an unknown kind. Source: report, section 3.1."
     if kind not in WEIGHTING_LOSSES: raise ValueError(f"weighting_loss {kind!r} is not known; choose one of {', '.join(map(repr, WEIGHTING_LOSSES))}")
-    return WEIGHTING_LOSSES[kind](latent_weighting - input_weighting).mean()
+    if kind == "l2": return (latent_weighting - input_weighting).square().mean()
+    if smoothing: return torch.nn.functional.huber_loss(latent_weighting, input_weighting, delta=smoothing) / smoothing
+    return (latent_weighting - input_weighting).abs().mean()
 
-# %% ../nbs/07_strategies.ipynb #2bccdcdc
+# %% ../nbs/07_strategies.ipynb #2c8d90f0
 @dataclass(frozen=True)
 class Phase:
     "A stretch of training under one set of rules."
     name: str
     n_epochs: int
     batch_size: int | None = None        # None: all points at once
-    weighting_coefficient: float = 0.0   # λ at the end of the phase; 0: the weighting is not computed
-    continuation: float = 1.0            # λ starts this many times higher and falls geometrically over the first half
+    weighting_coefficient: float = 0.0   # λ; 0: the weighting is not computed
+    smoothing: float = 0.0               # of the weighting loss "l1"
+    optimizer: str = "adam"              # "adam", or "muon" for the square matrices of hidden layers and Adam for the rest
     learning_rate: float = 1e-2          # at its peak
     schedule: str = "cosine"             # "cosine": warm-up and half a cosine; "constant"
-    clip_norm: float | None = 1.0        # the gradient of loss / (unit of length)² is shortened to this norm
+    clip_norm: float | None = 1.0        # the gradient of loss / (unit of length)² is shortened to this norm; None: it is not
     weight_decay: float = 0.0            # of Adam
     keep: str = "last"                   # "last" or "best": the epoch with the lowest total loss
-
-    def coefficient_at(self, progress):  # progress in [0, 1)
-        "λ at this point of the phase."
-        return self.weighting_coefficient * self.continuation ** max(0.0, 1 - 2 * progress)
 
     def rate_at(self, progress, warm_up=0.05):  # progress in (0, 1]
         "The learning rate at this point of the phase."
@@ -61,40 +61,39 @@ def check_positive(name, value, whole=True):
     if not 0 < value < math.inf: raise ValueError(f"{name} must be positive and finite, not {value!r}")
     return value
 
-# %% ../nbs/07_strategies.ipynb #8ff733e7
+# %% ../nbs/07_strategies.ipynb #338e5a6a
 @dataclass(frozen=True)
 class Joint:
     "The total loss on full batches from the first epoch. Source: report, sections 3.1 and 3.4."
-    n_epochs: int = 1000
-    learning_rate: float = 1e-2
-    continuation: float = 10.0
+    n_epochs: int = 500
+    learning_rate: float = 3e-2
+    optimizer: str = "muon"
+    smoothing: float = 0.05
     schedule: str = "cosine"
-    clip_norm: float | None = 1.0
+    clip_norm: float | None = 0.05
     weight_decay: float = 0.0
     keep: str = "last"
 
     @classmethod
     def report(cls, n_epochs=400):
-        "The report's recipe for its shapes: constant learning rate 1e-2, weight decay 1e-5, no clipping, the epoch with the lowest total loss kept."
-        return cls(n_epochs, continuation=1.0, schedule="constant", clip_norm=None, weight_decay=1e-5, keep="best")
+        "The report's recipe for its shapes: Adam, constant learning rate 1e-2, weight decay 1e-5, no smoothing or clipping, the epoch with the lowest total loss kept."
+        return cls(n_epochs, 1e-2, "adam", smoothing=0.0, schedule="constant", clip_norm=None, weight_decay=1e-5, keep="best")
 
     def phases(self, weighting_coefficient, *, learning_rate=None, max_epochs=None, batch_size=None):
         "The single phase. `batch_size` has no part in it: the weighting needs all points."
-        return [Phase("joint", max_epochs or self.n_epochs, None, weighting_coefficient, self.continuation,
+        return [Phase("joint", max_epochs or self.n_epochs, None, weighting_coefficient, self.smoothing, self.optimizer,
                       learning_rate or self.learning_rate, self.schedule, self.clip_norm, self.weight_decay, self.keep)]
 
-# %% ../nbs/07_strategies.ipynb #5d43bb8e
+# %% ../nbs/07_strategies.ipynb #334cf65e
 @dataclass(frozen=True)
 class BurnIn:
     "Reconstruction alone on small batches, then the total loss on full batches. Source: report, section 3.3."
     n_burn_in_epochs: int = 30
-    n_epochs: int = 1000
     batch_size: int = 100
-    learning_rate: float = 1e-2
-    continuation: float = 10.0
+    burn_in_learning_rate: float = 1e-2
+    joint: Joint = Joint()
 
     def phases(self, weighting_coefficient, *, learning_rate=None, max_epochs=None, batch_size=None):
-        "The two phases."
-        rate = learning_rate or self.learning_rate
-        joint = Joint(self.n_epochs, rate, self.continuation).phases(weighting_coefficient, max_epochs=max_epochs)
-        return [Phase("burn-in", self.n_burn_in_epochs, batch_size or self.batch_size, learning_rate=rate), *joint]
+        "The two phases; `learning_rate` and `max_epochs` go to the second, `batch_size` to the first."
+        first = Phase("burn-in", self.n_burn_in_epochs, batch_size or self.batch_size, learning_rate=self.burn_in_learning_rate)
+        return [first, *self.joint.phases(weighting_coefficient, learning_rate=learning_rate, max_epochs=max_epochs)]

@@ -16,29 +16,31 @@ from .solvers import SingularSimilarityError
 from .strategies import Phase, reconstruction_loss, weighting_loss
 from .weighting import weighting
 
-# %% ../nbs/08_training.ipynb #9647f6bd
-def _losses(training, points, coefficient):
-    "Reconstruction loss, weighting loss (or None) and their sum for a batch."
+# %% ../nbs/08_training.ipynb #b7b09127
+def _losses(training, points, phase):
+    "What is minimised for a batch, and the three losses to report: reconstruction, weighting (NaN when not computed), total."
     latent, reconstruction = training.module(points)
-    reconstructed = reconstruction_loss(reconstruction, points)
-    if coefficient == 0: return reconstructed, None, reconstructed
-    weighted = weighting_loss(weighting(latent, training.scale, solver=training.solver), training.input_weighting, training.weighting_loss)
-    return reconstructed, weighted, reconstructed + coefficient * weighted
+    reconstructed, coefficient = reconstruction_loss(reconstruction, points), phase.weighting_coefficient
+    if coefficient == 0: return reconstructed, (reconstructed.item(), float("nan"), reconstructed.item())
+    found, wanted, kind = weighting(latent, training.scale, solver=training.solver), training.input_weighting, training.weighting_loss
+    plain = weighting_loss(found.detach(), wanted, kind).item()
+    minimised = reconstructed + coefficient * weighting_loss(found, wanted, kind, phase.smoothing)
+    return minimised, (reconstructed.item(), plain, reconstructed.item() + coefficient * plain)
 
-# %% ../nbs/08_training.ipynb #0f15a05a
-def _step(training, points, phase, coefficient):
+# %% ../nbs/08_training.ipynb #36be7ae9
+def _step(training, points, phase):
     "One optimiser step; returns the losses and the gradient's norm, or None when the step could not be taken."
-    training.optimizer.zero_grad(set_to_none=True)
-    try: reconstructed, weighted, total = _losses(training, points, coefficient)
+    training.module.zero_grad(set_to_none=True)
+    try: minimised, losses = _losses(training, points, phase)
     except SingularSimilarityError: return None
-    if not torch.isfinite(total): return None
-    if phase.keep == "best" and total.item() < training.best_loss:
-        training.best_loss, training.best_epoch, training.best_state = total.item(), training.epoch, copy.deepcopy(training.module.state_dict())
-    (total / training.module.unit ** 2).backward()  # Adam, clipping and decay then see the same gradient in any unit of length
+    if not torch.isfinite(minimised): return None
+    if phase.keep == "best" and losses[2] < training.best_loss:
+        training.best_loss, training.best_epoch, training.best_state = losses[2], training.epoch, copy.deepcopy(training.module.state_dict())
+    (minimised / training.module.unit ** 2).backward()  # optimisers and clipping then see the same gradient in any unit of length
     norm = torch.nn.utils.clip_grad_norm_(training.module.parameters(), phase.clip_norm or float("inf"))
     if not torch.isfinite(norm): return None
-    training.optimizer.step()
-    return reconstructed.item(), float("nan") if weighted is None else weighted.item(), total.item(), norm.item()
+    for optimizer in training.optimizers: optimizer.step()
+    return *losses, norm.item()
 
 # %% ../nbs/08_training.ipynb #b2e4a1a7
 def _batches(n_points, batch_size, generator):
@@ -46,22 +48,21 @@ def _batches(n_points, batch_size, generator):
     if batch_size is None or batch_size >= n_points: return [None]
     return torch.randperm(n_points, generator=generator).tensor_split(max(1, n_points // batch_size))
 
-# %% ../nbs/08_training.ipynb #ab60648b
+# %% ../nbs/08_training.ipynb #52ff3ec2
 COLUMNS = ("epoch", "phase", "reconstruction_loss", "weighting_loss", "total_loss", "weighting_coefficient", "learning_rate", "gradient_norm", "n_skipped", "seconds")
 
 def _epoch(training, phase, number):
     "One epoch of a phase: a record for the history."
     start, sums, taken = time.perf_counter(), torch.zeros(4, dtype=torch.float64), 0
-    coefficient = phase.coefficient_at(number / phase.n_epochs)
     batches = _batches(len(training.points), phase.batch_size, training.generator)
     for k, batch in enumerate(batches):
         rate = phase.rate_at((number + (k + 1) / len(batches)) / phase.n_epochs)
-        for group in training.optimizer.param_groups: group["lr"] = rate
-        result = _step(training, training.points if batch is None else training.points[batch], phase, coefficient)
+        for group in (group for optimizer in training.optimizers for group in optimizer.param_groups): group["lr"] = rate
+        result = _step(training, training.points if batch is None else training.points[batch], phase)
         training.n_failed = training.n_failed + 1 if result is None else 0
         if result is not None: sums, taken = sums + torch.tensor(result, dtype=torch.float64), taken + 1
     means = (sums / taken if taken else sums.fill_(float("nan"))).tolist()
-    return dict(zip(COLUMNS, (training.epoch, phase.name, *means[:3], coefficient, rate, means[3], len(batches) - taken, time.perf_counter() - start)))
+    return dict(zip(COLUMNS, (training.epoch, phase.name, *means[:3], phase.weighting_coefficient, rate, means[3], len(batches) - taken, time.perf_counter() - start)))
 
 # %% ../nbs/08_training.ipynb #845044d9
 class Training:
@@ -87,6 +88,16 @@ class Training:
         "Ends the training after this epoch."
         self.stopped = why
 
+# %% ../nbs/08_training.ipynb #33da85a5
+def _optimizers(module, phase):
+    "The optimisers of a phase: Adam alone, or Muon for the square matrices and Adam for everything else."
+    parameters = list(module.parameters())
+    square = [p for p in parameters if phase.optimizer == "muon" and p.ndim == 2 and p.shape[0] == p.shape[1]]
+    rest = [p for p in parameters if not any(p is q for q in square)]
+    optimizers = [torch.optim.Adam(rest, lr=phase.learning_rate, weight_decay=phase.weight_decay, fused=True)] if rest else []
+    if square: optimizers.append(torch.optim.Muon(square, lr=phase.learning_rate, weight_decay=0.25, adjust_lr_fn="match_rms_adamw"))
+    return optimizers
+
 # %% ../nbs/08_training.ipynb #1c380e14
 def train(training,          # a `Training`
           phases,            # `Phase`s, in order
@@ -108,10 +119,10 @@ def train(training,          # a `Training`
     training.module.eval()
     return training
 
-# %% ../nbs/08_training.ipynb #e0c94e47
+# %% ../nbs/08_training.ipynb #e8cee7ad
 def _run_phase(training, phase, bar):
     "The epochs of one phase, each recorded, shown and passed to the callbacks."
-    training.optimizer = torch.optim.Adam(training.module.parameters(), lr=phase.learning_rate, weight_decay=phase.weight_decay, fused=True)
+    training.optimizers = _optimizers(training.module, phase)
     training.module.train()
     bar.set_description(phase.name)
     for number in range(phase.n_epochs):

@@ -365,3 +365,41 @@ def test_datasets(name):
     for state, error in ((-1, ValueError), ("x", TypeError), (1.5, TypeError)):
         with pytest.raises(error, match="random_state"):
             make(5, random_state=state)
+
+
+# ---- files of the command line
+
+BAD_FILES = {
+    "text column": ("t.csv", "x,name\n1,ann\n2,bob\n", ValueError, "text in column.*name"),
+    "empty": ("t.csv", "", ValueError, "is empty"),
+    "ragged": ("t.csv", "1,2\n3,4,5\n6\n", ValueError, "t.csv.*cannot be read|first at|text"),
+    "not a table": ("t.csv", b"\xff\xfe\x00\x81" * 20, ValueError, "t.csv"),
+    "no array": ("t.npy", "x,y\n1,2\n", ValueError, "t.npy.*cannot be read as .npy"),
+    "unknown ending": ("t.xlsx", "1,2\n", ValueError, "unknown ending.*csv.*npy"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_FILES)
+def test_files(tmp_path, case):
+    from magnitude_ae.cli import read_table
+
+    name, content, error, message = BAD_FILES[case]
+    (tmp_path / name).write_bytes(content.encode() if isinstance(content, str) else content)
+    with pytest.raises(error, match=message):
+        read_table(tmp_path / name)
+
+
+def test_a_file_that_does_not_exist(tmp_path):
+    from magnitude_ae.cli import read_table
+
+    for path in (tmp_path / "nowhere.csv", tmp_path):
+        with pytest.raises(FileNotFoundError, match="no file"):
+            read_table(path)
+
+
+def test_an_array_of_objects_runs_no_code(tmp_path):
+    from magnitude_ae.cli import read_table
+
+    np.save(tmp_path / "t.npy", np.array([{}, "a"], dtype=object), allow_pickle=True)
+    with pytest.raises(ValueError, match="cannot be read as .npy"):
+        read_table(tmp_path / "t.npy")

@@ -74,6 +74,7 @@ def test_cholesky(space, dtype, scale):
 @pytest.mark.parametrize("space", KNOWN, ids=str)
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("solver", [mag.LU(), mag.Inverse()], ids=lambda s: type(s).__name__)
+@pytest.mark.filterwarnings("ignore:the weighting's residual:RuntimeWarning")
 def test_elimination_and_inversion(space, dtype, solver):
     "They work on ζ itself, so they lose its condition number: within 1e-10 (1e-4) or that loss, or they say no."
     eps, answered = np.finfo(dtype).eps, 0

@@ -1,0 +1,395 @@
+"""The training loop: what it leaves untouched, what it survives, what it keeps."""
+
+import copy
+import random
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import magnitude_ae as mag
+from magnitude_ae.architectures import Autoencoder, LinearAutoencoder, build, calibrate, mlp
+from magnitude_ae.strategies import Phase, reconstruction_loss, weighting_loss
+from magnitude_ae.training import COLUMNS, Training, train
+
+POINTS = torch.randn(40, 3, generator=torch.Generator().manual_seed(0))
+TARGET = mag.weighting(POINTS, 1.0)
+
+
+def small(seed=0, batch_norm=True):
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return LinearAutoencoder(3, 2, width=8, n_hidden=1, batch_norm=batch_norm).fit_units(POINTS)
+
+
+def training(module=None, **kwargs):
+    return Training(small() if module is None else module, POINTS, TARGET, 1.0, **{"progress": False, **kwargs})
+
+
+def joint(n_epochs=4, **kwargs):
+    return Phase("joint", n_epochs, **{"weighting_coefficient": 1.0, **kwargs})
+
+
+def burn_in(n_epochs=2, batch_size=10, **kwargs):
+    return Phase("burn-in", n_epochs, batch_size, **kwargs)
+
+
+class Constant(nn.Module):
+    "An encoder that sends every point to one place, and can learn where."
+
+    def __init__(self):
+        super().__init__()
+        self.place = nn.Parameter(torch.zeros(1, 2))
+
+    def forward(self, points):
+        return self.place.expand(len(points), 2)
+
+
+class Sometimes(nn.Module):
+    "A decoder or encoder that gives NaN in the given calls."
+
+    def __init__(self, inner, bad):
+        super().__init__()
+        self.inner, self.bad, self.calls = inner, bad, 0
+
+    def forward(self, points):
+        self.calls += 1
+        return self.inner(points) * (float("nan") if self.bad(self.calls) else 1.0)
+
+
+# ---- history
+
+
+def test_history_has_one_row_an_epoch():
+    done = train(training(), [burn_in(2), joint(3)])
+    assert tuple(done.history) == COLUMNS
+    assert {len(column) for column in done.history.values()} == {5}
+    assert done.history["phase"] == ["burn-in"] * 2 + ["joint"] * 3
+    assert done.history["epoch"] == [0, 1, 2, 3, 4] and done.epoch == 5 and done.stopped is None
+    assert np.isnan(done.history["weighting_loss"][:2]).all() and np.isfinite(done.history["weighting_loss"][2:]).all()
+    assert done.history["n_skipped"] == [0] * 5 and min(done.history["seconds"]) > 0
+    assert not done.module.training
+
+
+def test_recorded_losses_are_those_of_the_definitions():
+    module = small(batch_norm=False)
+    before = copy.deepcopy(module)
+    done = train(training(module), [joint(1, weighting_coefficient=3.0)])
+    latent, reconstruction = before(POINTS)
+    reconstructed = (reconstruction - POINTS).square().mean()
+    weighted = (mag.weighting(latent, 1.0) - TARGET).abs().mean()
+    row = {name: column[0] for name, column in done.history.items()}
+    assert row["reconstruction_loss"] == pytest.approx(reconstructed.item(), rel=1e-6)
+    assert row["weighting_loss"] == pytest.approx(weighted.item(), rel=1e-5)
+    assert row["total_loss"] == pytest.approx((reconstructed + 3 * weighted).item(), rel=1e-5)
+    assert row["weighting_coefficient"] == 3.0
+
+
+def test_losses():
+    a, b = torch.tensor([1.0, 2.0, 4.0]), torch.tensor([1.0, 0.0, 1.0])
+    assert weighting_loss(a, b).item() == pytest.approx(5 / 3) and weighting_loss(a, b, "l2").item() == pytest.approx(13 / 3)
+    assert reconstruction_loss(a[:, None], b[:, None]).item() == pytest.approx(13 / 3)
+    with pytest.raises(ValueError, match="'l1', 'l2'"):
+        weighting_loss(a, b, "l3")
+
+
+def test_losses_fall():
+    done = train(training(), [joint(150)])
+    total = done.history["total_loss"]
+    assert np.mean(total[-5:]) < 0.5 * np.mean(total[:5])
+
+
+def test_coefficient_and_rate_follow_the_phase():
+    done = train(training(), [joint(20, continuation=10.0, learning_rate=1e-3)])
+    coefficient, rate = done.history["weighting_coefficient"], done.history["learning_rate"]
+    assert coefficient[0] == 10 and coefficient[10:] == [1.0] * 10 and (np.diff(coefficient[:11]) < 0).all()
+    assert max(rate) <= 1e-3 and rate[-1] < 1e-8 and np.argmax(rate) <= 2
+    constant = train(training(), [joint(3, schedule="constant", learning_rate=1e-3)])
+    assert constant.history["learning_rate"] == [1e-3] * 3
+
+
+# ---- determinism
+
+
+def states(module):
+    return [value.clone() for value in module.state_dict().values()]
+
+
+def test_same_seed_same_network():
+    a, b, c = (states(train(training(seed=s), [burn_in(3), joint(3)]).module) for s in (1, 1, 2))
+    assert all(torch.equal(x, y) for x, y in zip(a, b))
+    assert not all(torch.equal(x, y) for x, y in zip(a, c)), "the seed shuffles the batches"
+
+
+def test_global_generators_are_left_alone():
+    def snapshot():
+        return torch.get_rng_state(), np.random.get_state()[1].copy(), random.getstate()
+
+    before = snapshot()
+    train(training(), [burn_in(), joint()])
+    mag.MagnitudeAutoencoder(max_epochs=2, progress=False, scale=1.0, random_state=3).fit(POINTS)
+    mag.MagnitudeAutoencoder(max_epochs=2, progress=False, scale=1.0).fit(POINTS)
+    mag.datasets.swiss_roll(10, random_state=0), mag.datasets.sphere(10), mag.datasets.ball(10)
+    after = snapshot()
+    assert torch.equal(before[0], after[0]) and (before[1] == after[1]).all() and before[2] == after[2]
+
+
+def test_global_settings_are_left_alone():
+    before = torch.get_default_dtype(), torch.is_grad_enabled(), torch.get_num_threads(), np.geterr()
+    train(training(), [joint()])
+    assert before == (torch.get_default_dtype(), torch.is_grad_enabled(), torch.get_num_threads(), np.geterr())
+
+
+# ---- batches
+
+
+@pytest.mark.parametrize("batch_size, n_batches", [(10, 4), (40, 1), (41, 1), (10_000, 1), (None, 1), (15, 2), (1, 40)])
+def test_batches_are_clipped_to_the_data(batch_size, n_batches):
+    seen = []
+
+    class Watcher(nn.Module):
+        def forward(self, points):
+            seen.append(points.clone())
+            return points
+
+    module = Autoencoder(nn.Sequential(Watcher(), nn.Linear(3, 2)), nn.Linear(2, 3))
+    train(training(module), [burn_in(1, batch_size)])
+    assert len(seen) == n_batches
+    together = torch.cat(seen)
+    assert together.shape == POINTS.shape, "each point once an epoch"
+    assert torch.equal(together.sort(0).values, POINTS.sort(0).values)
+    sizes = [len(part) for part in seen]
+    assert max(sizes) - min(sizes) <= 1, "no tiny last batch, which batch normalisation could not use"
+
+
+# ---- stopping
+
+
+def test_interrupt_keeps_the_result():
+    def press(state):
+        if state.epoch == 3:
+            raise KeyboardInterrupt
+
+    with pytest.warns(RuntimeWarning, match="epoch 3.*interrupted.*kept"):
+        done = train(training(callbacks=[press]), [joint(50)])
+    assert done.stopped == "interrupted" and len(done.history["epoch"]) == 3 and not done.module.training
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model = mag.MagnitudeAutoencoder(strategy=mag.Joint(50), progress=False, scale=1.0, callbacks=[press]).fit(POINTS)
+    assert len(model.history_["epoch"]) == 3
+    assert torch.isfinite(model.transform(POINTS)).all()
+
+
+def test_interrupt_between_two_callbacks_of_an_epoch_leaves_equal_columns():
+    class Stop(nn.Module):
+        calls = 0
+
+        def forward(self, points):
+            Stop.calls += 1
+            if Stop.calls == 7:
+                raise KeyboardInterrupt
+            return points
+
+    module = Autoencoder(nn.Sequential(Stop(), nn.Linear(3, 2)), nn.Linear(2, 3))
+    with pytest.warns(RuntimeWarning, match="interrupted"):
+        done = train(training(module), [burn_in(20, 10)])
+    assert {len(column) for column in done.history.values()} == {1}  # four batches an epoch: the second was cut short
+
+
+def test_callbacks_see_and_stop():
+    epochs = []
+
+    def watch(state):
+        epochs.append((state.epoch, len(state.history["total_loss"])))
+
+    def enough(state):
+        return state.epoch == 5
+
+    done = train(training(callbacks=[watch, enough]), [joint(100)])
+    assert epochs == [(k, k) for k in range(1, 6)] and done.stopped == "callback"
+
+
+def test_a_callback_that_returns_something_true_does_not_stop():
+    assert train(training(callbacks=[lambda state: 1]), [joint(3)]).epoch == 3
+
+
+def test_stop_in_an_early_phase_ends_all_phases():
+    done = train(training(callbacks=[lambda state: state.epoch == 1]), [burn_in(5), joint(5)])
+    assert done.history["phase"] == ["burn-in"]
+
+
+def test_an_error_in_a_callback_is_not_swallowed():
+    def broken(state):
+        raise ZeroDivisionError("mine")
+
+    with pytest.raises(ZeroDivisionError, match="mine"):
+        train(training(callbacks=[broken]), [joint(3)])
+
+
+# ---- singular latents and overflow
+
+
+def test_a_latent_that_has_collapsed_does_not_stop_training():
+    module = Autoencoder(Constant(), nn.Linear(2, 3))
+    done = train(training(module), [joint(25, schedule="constant")])
+    assert done.epoch == 25 and done.stopped is None and sum(done.history["n_skipped"]) == 0
+    # each of the 40 copies weighs 1/40, and no gradient can part them
+    assert done.history["weighting_loss"] == pytest.approx([(1 / 40 - TARGET).abs().mean().item()] * 25, rel=1e-5)
+    assert done.history["reconstruction_loss"][-1] < done.history["reconstruction_loss"][0]
+
+
+@pytest.mark.parametrize("size", [1e-3, 1e-6, 1e-9, 1e-12, 1e-20, 1e-30, 1e-42])
+def test_a_latent_that_has_almost_collapsed(size):
+    class Tiny(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(3, 2)
+
+        def forward(self, points):
+            return self.layer(points) * size
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        module = Autoencoder(Tiny(), nn.Linear(2, 3))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # about merged points
+        done = train(training(module), [joint(5)])
+    assert done.epoch == 5 and all(torch.isfinite(value).all() for value in module.state_dict().values())
+    if size > 1e-15:  # below, the gradient itself (of the order of 1/size) may overflow float32, and the step is skipped
+        assert sum(done.history["n_skipped"]) == 0 and np.isfinite(done.history["gradient_norm"]).all()
+
+
+@pytest.mark.parametrize("part", ["encoder", "decoder"])
+@pytest.mark.parametrize("coefficient", [0.0, 1.0])
+def test_steps_that_give_nan_are_skipped(part, coefficient):
+    module = small()
+    setattr(module, part, Sometimes(getattr(module, part), lambda call: call in (3, 4)))
+    done = train(training(module), [joint(8, weighting_coefficient=coefficient)])
+    assert done.epoch == 8 and done.history["n_skipped"] == [0, 0, 1, 1, 0, 0, 0, 0]
+    assert np.isnan(done.history["total_loss"][2]) and np.isfinite(done.history["total_loss"][4:]).all()
+    assert all(torch.isfinite(value).all() for value in module.state_dict().values())
+
+
+@pytest.mark.parametrize("part", ["encoder", "decoder"])
+@pytest.mark.parametrize("coefficient", [0.0, 1.0])
+def test_nan_without_end_stops_with_the_last_good_network(part, coefficient):
+    module, kept = small(), {}
+    setattr(module, part, Sometimes(getattr(module, part), lambda call: call > 5))
+
+    def keep(state):
+        if state.epoch == 5:
+            kept.update({k: v.clone() for k, v in state.module.named_parameters()})
+
+    with pytest.warns(RuntimeWarning, match="20 steps in a row.*last good network is kept"):
+        done = train(training(module, callbacks=[keep]), [joint(100, weighting_coefficient=coefficient)])
+    assert done.stopped == "failed" and done.epoch == 25
+    assert all(torch.equal(kept[k].detach(), v.detach()) for k, v in module.named_parameters())
+
+
+def test_nan_gradients_are_skipped():
+    class Blind(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x.clone()
+
+        @staticmethod
+        def backward(ctx, gradient):
+            return gradient * float("nan")
+
+    class Layer(nn.Module):
+        def forward(self, points):
+            return Blind.apply(points)
+
+    module = small()
+    module.encoder = nn.Sequential(module.encoder, Layer())
+    before = {k: v.clone() for k, v in module.named_parameters()}
+    with pytest.warns(RuntimeWarning, match="20 steps in a row"):
+        train(training(module), [joint(30)])
+    assert all(torch.equal(before[k].detach(), v.detach()) for k, v in module.named_parameters())
+
+
+def test_a_network_that_fails_ends_in_words_not_in_lapack():
+    encoder, decoder = Sometimes(nn.Linear(3, 2), lambda call: call > 3), nn.Linear(2, 3)
+    model = mag.MagnitudeAutoencoder(architecture=(encoder, decoder), strategy=mag.Joint(40), scale=1.0, progress=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        try:
+            model.fit(POINTS)
+        except ValueError as error:
+            assert "latent" in str(error) or "network" in str(error), "the points are not to blame"
+
+
+# ---- the best epoch
+
+
+def test_keep_best_restores_the_epoch_with_the_lowest_loss():
+    module = small(batch_norm=False)
+    done = train(training(module), [joint(60, schedule="constant", learning_rate=0.5, clip_norm=None, keep="best")])
+    total = done.history["total_loss"]
+    assert done.best_epoch == int(np.argmin(total)) and done.best_loss == pytest.approx(min(total), rel=1e-6)
+    assert min(total) < total[-1], "the learning rate is so high that the last epoch is not the best"
+    latent, reconstruction = module(POINTS)
+    again = reconstruction_loss(reconstruction, POINTS) + weighting_loss(mag.weighting(latent, 1.0), TARGET)
+    assert again.item() == pytest.approx(min(total), rel=1e-4)
+
+
+def test_keep_best_compares_only_epochs_of_its_own_phase():
+    "The burn-in's loss leaves out the weighting: it is lower, and says nothing about the epochs that follow."
+    done = train(training(small(batch_norm=False)), [burn_in(3, None, keep="best"), joint(10, weighting_coefficient=50.0, keep="best")])
+    assert done.best_epoch >= 3
+
+
+def test_keep_last_keeps_the_last():
+    done = train(training(small(batch_norm=False)), [burn_in(3, None, keep="best"), joint(10)])
+    after = train(training(small(batch_norm=False)), [burn_in(3, None), joint(10)])
+    assert all(torch.equal(a, b) for a, b in zip(states(done.module), states(after.module)))
+
+
+# ---- evaluation mode
+
+
+def test_after_training_evaluation_equals_a_full_batch_in_training_mode():
+    module = train(training(), [burn_in(2), joint(3)]).module
+    evaluated = module(POINTS)[0]
+    module.train()
+    torch.testing.assert_close(evaluated, module(POINTS)[0], rtol=1e-4, atol=1e-5)
+
+
+def test_calibrate_leaves_mode_and_momentum():
+    module = small().eval()
+    calibrate(module, POINTS)
+    norms = [m for m in module.modules() if isinstance(m, nn.BatchNorm1d)]
+    assert norms and not module.training and all(layer.momentum == 0.1 for layer in norms)
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 1e3])
+def test_units_cancel(scale):
+    "The same network on points in other units, moved elsewhere: latents and reconstructions in those units."
+    a, b = small().eval(), small().eval()
+    b.fit_units(POINTS * scale + 5 * scale)
+    torch.testing.assert_close(b.encode(POINTS * scale + 5 * scale), a.encode(POINTS) * scale, rtol=1e-3, atol=1e-4 * scale)
+    torch.testing.assert_close(b.decode(a.encode(POINTS) * scale), a.decode(a.encode(POINTS)) * scale + 5 * scale, rtol=1e-3, atol=1e-4 * scale)
+
+
+def test_constant_data_has_a_unit():
+    module = LinearAutoencoder(3, 2).fit_units(torch.ones(5, 3))
+    assert module.unit == 1 and torch.isfinite(module.eval()(torch.ones(5, 3))[0]).all()
+
+
+@pytest.mark.parametrize("batch_norm", [True, False])
+def test_mlp(batch_norm):
+    net = mlp((3, 7, 5, 2), nn.ReLU, batch_norm)
+    assert net(torch.zeros(4, 3)).shape == (4, 2)
+    assert sum(isinstance(m, nn.Linear) for m in net) == 3 and sum(isinstance(m, nn.ReLU) for m in net) == 2
+    assert sum(isinstance(m, nn.BatchNorm1d) for m in net) == 2 * batch_norm and isinstance(net[-1], nn.Linear)
+
+
+def test_the_decoder_mirrors_the_encoder():
+    def widths(net):
+        return [(m.in_features, m.out_features) for m in net if isinstance(m, nn.Linear)]
+
+    module = build("linear", 10, 3)
+    assert widths(module.encoder) == [(b, a) for a, b in reversed(widths(module.decoder))]
+    assert widths(module.encoder)[0][0] == 10 and widths(module.encoder)[-1][1] == 3
