@@ -5,11 +5,10 @@
 # %% auto #0
 __all__ = ['ARCHITECTURES', 'mlp', 'Autoencoder', 'LinearAutoencoder', 'build', 'calibrate']
 
-# %% ../nbs/06_architectures.ipynb #9e77586d
-import math
+# %% ../nbs/06_architectures.ipynb #3b58ed7c
+import copy
 import torch
 from torch import nn
-from .similarity import as_tensor
 
 # %% ../nbs/06_architectures.ipynb #428c4e9c
 def mlp(sizes,                # widths from input to output, e.g. (3, 64, 64, 2)
@@ -67,28 +66,30 @@ class LinearAutoencoder(Autoencoder):
         sizes = (n_features, *[width] * n_hidden, n_components)
         super().__init__(mlp(sizes, activation, batch_norm), mlp(sizes[::-1], activation, batch_norm))
 
-# %% ../nbs/06_architectures.ipynb #723ea974
+# %% ../nbs/06_architectures.ipynb #44ce4387
 ARCHITECTURES = {"linear": LinearAutoencoder}
 
 def build(architecture,   # a name, a pair (encoder, decoder) of modules, or an `Autoencoder`
           n_features,     # d
           n_components):  # k
     "The `Autoencoder` meant by `architecture`. Raises `ValueError` listing the known names."
-    if isinstance(architecture, Autoencoder): return architecture
+    if isinstance(architecture, Autoencoder): return copy.deepcopy(architecture)  # training must not change the caller's module
     if isinstance(architecture, (tuple, list)) and len(architecture) == 2 and all(isinstance(m, nn.Module) for m in architecture):
-        return Autoencoder(*architecture)
+        return Autoencoder(*copy.deepcopy(architecture))
     if isinstance(architecture, str) and architecture in ARCHITECTURES: return ARCHITECTURES[architecture](n_features, n_components)
     raise ValueError(f"architecture {architecture!r} is not known; choose one of {', '.join(map(repr, ARCHITECTURES))}, "
                      "or pass a pair of modules (encoder, decoder)")
 
-# %% ../nbs/06_architectures.ipynb #2365a90f
+# %% ../nbs/06_architectures.ipynb #912bbfd6
 @torch.no_grad()
 def calibrate(module, points):
     "Sets every batch normalisation's running statistics to those over all `points`, so that evaluation mode equals a full-batch training pass."
     norms = [layer for layer in module.modules() if isinstance(layer, nn.modules.batchnorm._BatchNorm)]
     if not norms or len(points) < 2: return
     momenta, mode = [layer.momentum for layer in norms], module.training
-    for layer in norms: layer.momentum = 1.0
+    for layer in norms:
+        layer.reset_running_stats()  # a NaN in them would outlive any average
+        layer.momentum = 1.0
     module.train()
     module(points)
     for layer, momentum in zip(norms, momenta):

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['MagnitudeAutoencoder']
 
-# %% ../nbs/09_autoencoder.ipynb #5602537d
+# %% ../nbs/09_autoencoder.ipynb #31232a50
 import copy
 import json
 import numbers
@@ -22,10 +22,10 @@ from . import solvers, strategies
 from .architectures import Autoencoder, build
 from .similarity import as_tensor, check_finite, check_scale, restore
 from .strategies import WEIGHTING_LOSSES, BurnIn, check_positive
-from .training import Training, train
+from .training import COLUMNS, Training, train
 from .weighting import choose_scale, weighting
 
-# %% ../nbs/09_autoencoder.ipynb #e243e7c8
+# %% ../nbs/09_autoencoder.ipynb #de086026
 def _check_settings(model):
     "Raises `TypeError` or `ValueError` for a setting of the estimator that cannot be used."
     check_positive("n_components", model.n_components)
@@ -35,12 +35,14 @@ def _check_settings(model):
     if isinstance(model.weighting_coefficient, bool) or not isinstance(model.weighting_coefficient, numbers.Real):
         raise TypeError(f"weighting_coefficient must be a number, not {model.weighting_coefficient!r}")
     if not 0 <= model.weighting_coefficient < float("inf"): raise ValueError(f"weighting_coefficient must be finite and not negative, not {model.weighting_coefficient!r}")
-    if model.weighting_loss not in WEIGHTING_LOSSES: raise ValueError(f"weighting_loss {model.weighting_loss!r} is not known; choose one of {', '.join(map(repr, WEIGHTING_LOSSES))}")
+    if not isinstance(model.weighting_loss, str) or model.weighting_loss not in WEIGHTING_LOSSES: raise ValueError(f"weighting_loss {model.weighting_loss!r} is not known; choose one of {', '.join(map(repr, WEIGHTING_LOSSES))}")
     if not isinstance(model.scale, str): check_scale(model.scale)
     elif model.scale != "auto": raise ValueError(f"scale must be a positive number or 'auto', not {model.scale!r}")
     if model.solver is not None and not isinstance(model.solver, solvers.Solver): raise TypeError(f"solver must be a solver such as mag.Cholesky(), or None, not {model.solver!r}")
-    if model.strategy is not None and not hasattr(model.strategy, "phases"):
+    if model.strategy is not None and (isinstance(model.strategy, type) or not hasattr(model.strategy, "phases")):
         raise TypeError(f"strategy must be a strategy such as mag.BurnIn(), or None, not {model.strategy!r}")
+    if not isinstance(model.callbacks, (tuple, list)) or not all(callable(c) for c in model.callbacks):
+        raise TypeError(f"callbacks must be a sequence of functions of the training, not {model.callbacks!r}")
 
 # %% ../nbs/09_autoencoder.ipynb #baadab0d
 def _seed(random_state) -> int:
@@ -135,7 +137,7 @@ class MagnitudeAutoencoder(_Model):
         _fit(self, points)
         return self
 
-# %% ../nbs/09_autoencoder.ipynb #7ea79ea6
+# %% ../nbs/09_autoencoder.ipynb #6b1792a0
 def _fit(model, points):
     "Trains `model` on `points` and sets its attributes."
     _check_settings(model)
@@ -155,6 +157,7 @@ def _fit(model, points):
     train(training, phases)
     model.module_, model.scale_, model.history_, model.seed_ = module, scale, training.history, seed
     latent = _apply(model, "encode", x)
+    if not torch.isfinite(latent).all(): raise ValueError("the network gives latents that are not finite; lower learning_rate or look at your architecture (history_ and module_ are kept)")
     model.embedding_, model.weighting_ = restore(latent, points), restore(input_weighting.to(x.device), points)
     model.embedding_weighting_ = restore(weighting(latent, scale, solver=model.solver), points)
 
@@ -176,7 +179,7 @@ def _from_json(value):
     if name not in known: raise ValueError(f"the file names an unknown class {name!r}")
     return known[name](**settings)
 
-# %% ../nbs/09_autoencoder.ipynb #d36e8a5d
+# %% ../nbs/09_autoencoder.ipynb #8f7bf491
 _UNSAVED = ("callbacks", "random_state", "progress", "device")  # belong to a session, not to a model
 
 def _save(model, path):
@@ -191,9 +194,10 @@ def _save(model, path):
     tensors |= {f"history.{k}": torch.tensor(v, dtype=torch.float64) for k, v in model.history_.items() if k != "phase"}
     about = {"format": _FORMAT, "settings": settings, "scale": model.scale_, "seed": model.seed_, "n_features_in": model.n_features_in_, "phases": phases,
              "feature_names_in": list(getattr(model, "feature_names_in_", [])), "tensor": isinstance(model.embedding_, torch.Tensor)}
-    save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, Path(path), metadata={"magnitude_ae": json.dumps(about)})
+    if not Path(path).parent.is_dir(): raise FileNotFoundError(f"there is no folder {str(Path(path).parent)!r} to save a model in")
+    save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, Path(path), metadata={"magnitude_ae": json.dumps(about, default=lambda number: number.item())})
 
-# %% ../nbs/09_autoencoder.ipynb #ef43c6e4
+# %% ../nbs/09_autoencoder.ipynb #1f8af7f8
 def _read(path):
     "The tensors and the description in a saved model."
     if not Path(path).is_file(): raise FileNotFoundError(f"there is no file {str(path)!r} to load a model from")
@@ -202,11 +206,11 @@ def _read(path):
             about = json.loads((file.metadata() or {}).get("magnitude_ae", "null"))
             tensors = {key: file.get_tensor(key) for key in file.keys()}
     except (SafetensorError, json.JSONDecodeError) as error: raise ValueError(f"{str(path)!r} is damaged or is not a safetensors file: {error}") from None
-    if about is None: raise ValueError(f"{str(path)!r} was not written by MagnitudeAutoencoder.save")
-    if about.get("format", 0) > _FORMAT: raise ValueError(f"{str(path)!r} was written by a newer version of magnitude_ae; upgrade to read it")
+    if not isinstance(about, dict) or not isinstance(about.get("format"), int): raise ValueError(f"{str(path)!r} was not written by MagnitudeAutoencoder.save")
+    if about["format"] > _FORMAT: raise ValueError(f"{str(path)!r} was written by a newer version of magnitude_ae; upgrade to read it")
     return tensors, about
 
-# %% ../nbs/09_autoencoder.ipynb #7d10a3d4
+# %% ../nbs/09_autoencoder.ipynb #37738d79
 def _load(cls, path):
     "The fitted model in a file."
     tensors, about = _read(path)
@@ -218,9 +222,9 @@ def _load(cls, path):
         module.centre = module.centre.new_zeros(model.n_features_in_)
         module.load_state_dict({k.removeprefix("module."): v for k, v in tensors.items() if k.startswith("module.")})
         model.module_ = module.eval()
-        history = {k.removeprefix("history."): v.tolist() for k, v in tensors.items() if k.startswith("history.")}
-        model.history_ = {"phase": about["phases"], **history}
+        whole = ("epoch", "n_skipped")
+        model.history_ = {c: about["phases"] if c == "phase" else tensors[f"history.{c}"].to(torch.int64 if c in whole else torch.float64).tolist() for c in COLUMNS}
         for name in ("embedding_", "weighting_", "embedding_weighting_"):
             setattr(model, name, tensors[name] if about["tensor"] else tensors[name].numpy())
-    except (KeyError, TypeError, RuntimeError) as error: raise ValueError(f"{str(path)!r} does not describe a model of this version: {error}") from None
+    except (KeyError, TypeError, AttributeError, RuntimeError) as error: raise ValueError(f"{str(path)!r} does not describe a model of this version: {error}") from None
     return model

@@ -33,13 +33,15 @@ def _is_number(text):
     except ValueError: return False
     return True
 
-# %% ../nbs/14_cli.ipynb #fe4f067e
+# %% ../nbs/14_cli.ipynb #8e7bf883
 def _read_csv(path, separator):
-    "A DataFrame of numbers; a first line made of numbers is data, not a header."
-    try: frame = pd.read_csv(path, sep=separator, skipinitialspace=True)
+    "A DataFrame of numbers; a first line made of numbers is data, not a header, unless it counts 0, 1, 2, … as pandas does."
+    try:
+        frame = pd.read_csv(path, sep=separator, skipinitialspace=True)
+        counted = list(frame.columns) == [str(k) for k in range(frame.shape[1])]
+        if not counted and all(_is_number(name) for name in frame.columns): frame = pd.read_csv(path, sep=separator, skipinitialspace=True, header=None)
     except pd.errors.EmptyDataError: raise ValueError(f"{str(path)!r} is empty") from None
     except (pd.errors.ParserError, UnicodeDecodeError) as error: raise ValueError(f"{str(path)!r} cannot be read as a table: {error}") from None
-    if all(_is_number(name) for name in frame.columns): frame = pd.read_csv(path, sep=separator, skipinitialspace=True, header=None)
     text = [str(name) for name in frame.columns if not pd.api.types.is_numeric_dtype(frame[name])]
     if text: raise ValueError(f"{str(path)!r} has text in column(s) {', '.join(text[:5])}; drop or encode them first")
     return frame

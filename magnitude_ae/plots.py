@@ -69,7 +69,7 @@ def _axes(
         raise ValueError(f"ax is {found}-dimensional, but the points are {dimension}-dimensional. Pass ax={remedy}, or no ax.")
     return ax
 
-# %% ../nbs/02_plots.ipynb #313617a2
+# %% ../nbs/02_plots.ipynb #d09aba96
 def weighting_colormap(
     lightest: float = 0.16, # share of the light end that is cut off, between 0 and 1
 ): # matplotlib Colormap
@@ -78,7 +78,7 @@ def weighting_colormap(
     from matplotlib.colors import ListedColormap
     if not 0 <= lightest < 1: raise ValueError(f"lightest is {lightest!r}: it must be at least 0 and below 1. Try 0.16.")
     colors = ListedColormap(matplotlib.colormaps["magma_r"](np.linspace(lightest, 1, 256)), name="weighting")
-    colors.set_bad("0.75")
+    colors = colors.with_extremes(bad="0.75")
     return colors
 
 # %% ../nbs/02_plots.ipynb #2830e055

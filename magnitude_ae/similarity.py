@@ -6,13 +6,14 @@
 __all__ = ['as_tensor', 'check_finite', 'restore', 'check_metric', 'check_distances', 'check_scale', 'require_memory',
            'FiniteMetricSpace', 'distinct', 'Similarity', 'distance_matrix', 'similarity_matrix']
 
-# %% ../nbs/00_magnitude.ipynb #b5b4fa1a
+# %% ../nbs/00_magnitude.ipynb #a6eb3e0c
 import numbers
 import numpy as np
 import psutil
 import torch
 from scipy import sparse
 from sklearn.metrics import pairwise_distances
+from sklearn.metrics.pairwise import PAIRWISE_BOOLEAN_FUNCTIONS
 from sklearn.neighbors import VALID_METRICS
 
 # %% ../nbs/00_magnitude.ipynb #032284ee
@@ -134,14 +135,15 @@ def check_distances(distances,           # (n, n)
         i, j = uneven.nonzero()[0].tolist()
         raise ValueError(f"{name} is not symmetric: entry ({i}, {j}) is {D[i, j]:g}, entry ({j}, {i}) is {D[j, i]:g}")
 
-# %% ../nbs/00_magnitude.ipynb #0e35032c
+# %% ../nbs/00_magnitude.ipynb #fd37d043
 def check_scale(scale):  # a positive number or a tensor holding one
     "The scale as a Python float or a 0-d tensor. Raises `TypeError` or `ValueError` when it is not a positive finite number."
+    if isinstance(scale, (bool, np.bool_)) or getattr(scale, "dtype", None) in (torch.bool, np.dtype(bool)): raise TypeError(f"scale must be one positive number, not {scale!r}")
     if isinstance(scale, torch.Tensor) and scale.numel() == 1 and not scale.is_complex():
         value, scale = scale.item(), scale.reshape(())
     elif isinstance(scale, (numbers.Real, np.ndarray)) and np.size(scale) == 1: value = scale = float(np.asarray(scale).item())
     else: raise TypeError(f"scale must be one positive number, not {scale!r}")
-    if isinstance(value, bool) or not 0 < value < float("inf"):
+    if not 0 < value < float("inf"):
         raise ValueError(f"scale must be positive and finite, not {value!r}")
     return scale
 
@@ -154,7 +156,7 @@ def require_memory(n_bytes,  # what will be allocated
     free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else psutil.virtual_memory().available
     if n_bytes > free: raise MemoryError(f"{what} ({n_bytes:,} bytes needed, {free:,} free)")
 
-# %% ../nbs/00_magnitude.ipynb #e0bbb6e1
+# %% ../nbs/00_magnitude.ipynb #da124a50
 class FiniteMetricSpace:
     """A finite set of points and the distances between them.
 
@@ -168,6 +170,7 @@ class FiniteMetricSpace:
         self.points = as_tensor(points, name)
         if self.metric == "precomputed": check_distances(self.points)
         else: check_finite(self.points)
+        _check_reach(self.points)
         own = self.metric in ("euclidean", "cityblock")
         self._matrix = None if own else self.points if self.metric == "precomputed" else _foreign_distances(self.points, self.metric)
 
@@ -182,13 +185,22 @@ class FiniteMetricSpace:
         if self._matrix is not None: return self._matrix[rows][:, columns]
         return _pairwise(self.points[rows], self.points[columns], self.metric)
 
-# %% ../nbs/00_magnitude.ipynb #a191c5cd
+# %% ../nbs/00_magnitude.ipynb #4b15cb1f
+def _check_reach(points):
+    "Raises `ValueError` when coordinates are so large that distances overflow."
+    sides = points.detach().amax(0) - points.detach().amin(0)
+    if not torch.isfinite(sides.square().sum()) and torch.isfinite(points.detach()).all():
+        raise ValueError(f"points spread over {sides.max():.1e}, and the squares of their distances overflow in {points.dtype}; divide them by a constant")
+
+# %% ../nbs/00_magnitude.ipynb #263bddf0
 def _foreign_distances(points, metric):
     "The whole matrix of a metric that scikit-learn computes; checked, since some of its names are no metrics."
     if points.requires_grad and torch.is_grad_enabled():
         raise ValueError(f"metric={metric!r} has no gradient here; use 'euclidean' or 'cityblock', or detach the points")
     require_memory(8 * len(points)**2, f"metric={metric!r} needs the whole matrix of distances; use fewer points or 'euclidean'")
-    try: D = pairwise_distances(points.detach().cpu().double().numpy(), metric=metric)
+    array = points.detach().cpu().double().numpy()
+    if metric in PAIRWISE_BOOLEAN_FUNCTIONS: array = array != 0
+    try: D = pairwise_distances(array, metric=metric)
     except (ValueError, TypeError, ZeroDivisionError) as error: raise ValueError(f"metric={metric!r} cannot be used on these points: {error}") from None
     D = torch.from_numpy(np.ascontiguousarray(D, dtype=np.float64))
     check_finite(D, f"the distances by metric={metric!r}")
@@ -274,7 +286,7 @@ class _Views(FiniteMetricSpace):
         matrix = None if other._matrix is None else other._matrix.detach()
         return self._like(matrix if other._matrix is other.points else other.points.detach(), matrix, self.t)
 
-# %% ../nbs/00_magnitude.ipynb #fb10e31e
+# %% ../nbs/00_magnitude.ipynb #017ee37c
 class Similarity(_Views):
     """The similarity matrix ζ = exp(−scale · d) of n points, evaluated when asked: whole, a block, or as a product in tiles.
 
@@ -301,8 +313,13 @@ class Similarity(_Views):
         scale = self.scale.to(self.points) if isinstance(self.scale, torch.Tensor) else self.scale
         return torch.exp(self.distances(rows, columns) * -scale)
 
-    def dense(self): return _dense(self)  # (n, n)
-    def tiles(self, elements=2**17): return _tiles(self, elements)
+    def dense(self):  # (n, n)
+        "All of ζ, differentiable. Raises `MemoryError` with the bytes it would take when it does not fit."
+        return _dense(self)
+
+    def tiles(self, elements=2**17):
+        "Slices of rows such that a tile of ζ has about this many elements."
+        return _tiles(self, elements)
 
 # %% ../nbs/00_magnitude.ipynb #cd395ede
 def _tiles(similarity, elements):
@@ -389,14 +406,15 @@ def check_distances(distances,           # (n, n)
         i, j = uneven.nonzero()[0].tolist()
         raise ValueError(f"{name} is not symmetric: entry ({i}, {j}) is {D[i, j]:g}, entry ({j}, {i}) is {D[j, i]:g}")
 
-# %% ../nbs/00_magnitude.ipynb #0e35032c-2
+# %% ../nbs/00_magnitude.ipynb #fd37d043-2
 def check_scale(scale):  # a positive number or a tensor holding one
     "The scale as a Python float or a 0-d tensor. Raises `TypeError` or `ValueError` when it is not a positive finite number."
+    if isinstance(scale, (bool, np.bool_)) or getattr(scale, "dtype", None) in (torch.bool, np.dtype(bool)): raise TypeError(f"scale must be one positive number, not {scale!r}")
     if isinstance(scale, torch.Tensor) and scale.numel() == 1 and not scale.is_complex():
         value, scale = scale.item(), scale.reshape(())
     elif isinstance(scale, (numbers.Real, np.ndarray)) and np.size(scale) == 1: value = scale = float(np.asarray(scale).item())
     else: raise TypeError(f"scale must be one positive number, not {scale!r}")
-    if isinstance(value, bool) or not 0 < value < float("inf"):
+    if not 0 < value < float("inf"):
         raise ValueError(f"scale must be positive and finite, not {value!r}")
     return scale
 
@@ -409,7 +427,7 @@ def require_memory(n_bytes,  # what will be allocated
     free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else psutil.virtual_memory().available
     if n_bytes > free: raise MemoryError(f"{what} ({n_bytes:,} bytes needed, {free:,} free)")
 
-# %% ../nbs/00_magnitude.ipynb #e0bbb6e1-2
+# %% ../nbs/00_magnitude.ipynb #da124a50-2
 class FiniteMetricSpace:
     """A finite set of points and the distances between them.
 
@@ -423,6 +441,7 @@ class FiniteMetricSpace:
         self.points = as_tensor(points, name)
         if self.metric == "precomputed": check_distances(self.points)
         else: check_finite(self.points)
+        _check_reach(self.points)
         own = self.metric in ("euclidean", "cityblock")
         self._matrix = None if own else self.points if self.metric == "precomputed" else _foreign_distances(self.points, self.metric)
 
@@ -437,13 +456,22 @@ class FiniteMetricSpace:
         if self._matrix is not None: return self._matrix[rows][:, columns]
         return _pairwise(self.points[rows], self.points[columns], self.metric)
 
-# %% ../nbs/00_magnitude.ipynb #a191c5cd-2
+# %% ../nbs/00_magnitude.ipynb #4b15cb1f-2
+def _check_reach(points):
+    "Raises `ValueError` when coordinates are so large that distances overflow."
+    sides = points.detach().amax(0) - points.detach().amin(0)
+    if not torch.isfinite(sides.square().sum()) and torch.isfinite(points.detach()).all():
+        raise ValueError(f"points spread over {sides.max():.1e}, and the squares of their distances overflow in {points.dtype}; divide them by a constant")
+
+# %% ../nbs/00_magnitude.ipynb #263bddf0-2
 def _foreign_distances(points, metric):
     "The whole matrix of a metric that scikit-learn computes; checked, since some of its names are no metrics."
     if points.requires_grad and torch.is_grad_enabled():
         raise ValueError(f"metric={metric!r} has no gradient here; use 'euclidean' or 'cityblock', or detach the points")
     require_memory(8 * len(points)**2, f"metric={metric!r} needs the whole matrix of distances; use fewer points or 'euclidean'")
-    try: D = pairwise_distances(points.detach().cpu().double().numpy(), metric=metric)
+    array = points.detach().cpu().double().numpy()
+    if metric in PAIRWISE_BOOLEAN_FUNCTIONS: array = array != 0
+    try: D = pairwise_distances(array, metric=metric)
     except (ValueError, TypeError, ZeroDivisionError) as error: raise ValueError(f"metric={metric!r} cannot be used on these points: {error}") from None
     D = torch.from_numpy(np.ascontiguousarray(D, dtype=np.float64))
     check_finite(D, f"the distances by metric={metric!r}")
@@ -529,7 +557,7 @@ class _Views(FiniteMetricSpace):
         matrix = None if other._matrix is None else other._matrix.detach()
         return self._like(matrix if other._matrix is other.points else other.points.detach(), matrix, self.t)
 
-# %% ../nbs/00_magnitude.ipynb #fb10e31e-2
+# %% ../nbs/00_magnitude.ipynb #017ee37c-2
 class Similarity(_Views):
     """The similarity matrix ζ = exp(−scale · d) of n points, evaluated when asked: whole, a block, or as a product in tiles.
 
@@ -556,8 +584,13 @@ class Similarity(_Views):
         scale = self.scale.to(self.points) if isinstance(self.scale, torch.Tensor) else self.scale
         return torch.exp(self.distances(rows, columns) * -scale)
 
-    def dense(self): return _dense(self)  # (n, n)
-    def tiles(self, elements=2**17): return _tiles(self, elements)
+    def dense(self):  # (n, n)
+        "All of ζ, differentiable. Raises `MemoryError` with the bytes it would take when it does not fit."
+        return _dense(self)
+
+    def tiles(self, elements=2**17):
+        "Slices of rows such that a tile of ζ has about this many elements."
+        return _tiles(self, elements)
 
 # %% ../nbs/00_magnitude.ipynb #3315537b
 def _tiles(similarity, elements):
@@ -594,11 +627,12 @@ class _Product(torch.autograd.Function):
         to_vector = (s.detach() @ g).reshape(gradient.shape) if ctx.needs_input_grad[3] else None
         return None, to_points, to_scale if to_scale is None else to_scale.to(s.scale), to_vector
 
-# %% ../nbs/00_magnitude.ipynb #8df5ffd2
+# %% ../nbs/00_magnitude.ipynb #ab0384ba
 def distance_matrix(points,                 # (n, d): tensor, array, DataFrame or list
                     *, metric="euclidean"):  # a name that scikit-learn's `pairwise_distances` knows
     "The (n, n) matrix of distances, in the container of `points`; differentiable for tensors. Raises as `Similarity` does."
-    return restore(FiniteMetricSpace(points, metric).distances(), points)
+    space = FiniteMetricSpace(points, metric)
+    return restore(space.distances().clone() if space._matrix is not None else space.distances(), points)
 
 # %% ../nbs/00_magnitude.ipynb #8a56c3c6
 def similarity_matrix(points,                 # (n, d): tensor, array, DataFrame or list; (n, n) when metric="precomputed"

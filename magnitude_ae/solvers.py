@@ -182,7 +182,7 @@ def _condition(zeta, apply, n_steps=4):
         vector = apply(vector)
     return (vector.norm() * zeta.abs().sum(1).max()).nan_to_num(nan=float("inf")).item()
 
-# %% ../nbs/03_solvers.ipynb #079fd096
+# %% ../nbs/03_solvers.ipynb #d24bf6a5
 @dataclass(frozen=True)
 class Cholesky(Solver):
     "ζ = LLᵀ: ⅓n³ operations, for positive definite ζ: Euclidean and cityblock points always, other spaces if lucky. Accurate at any scale."
@@ -193,13 +193,19 @@ class Cholesky(Solver):
             if apply is not None: return apply, None
         zeta = similarity.dense()
         L, info = torch.linalg.cholesky_ex(zeta)
-        if info.item(): raise NotPositiveDefiniteError(_indefinite(similarity))
+        if info.item() or _doubtful(similarity, L, zeta): raise NotPositiveDefiniteError(_indefinite(similarity))
         return lambda b: _substitute(L, b), zeta
 
 # %% ../nbs/03_solvers.ipynb #f6e94eaf
 def _substitute(L, b):  # L (n, n) lower triangular, b (n, k)
     "The solution v of LLᵀv = b."
     return torch.linalg.solve_triangular(L.mT, torch.linalg.solve_triangular(L, b, upper=False), upper=True)
+
+# %% ../nbs/03_solvers.ipynb #2b004364
+def _doubtful(similarity, L, matrix):
+    "Whether a factor of a space that may be indefinite has a pivot of the size of rounding."
+    if similarity._matrix is None: return False
+    return (L.diagonal().min() ** 2 < 8 * torch.finfo(L.dtype).eps * matrix.diagonal().max()).item()
 
 # %% ../nbs/03_solvers.ipynb #19615b52
 def diameter(space):
@@ -208,13 +214,13 @@ def diameter(space):
     sides = space.points.detach().amax(0) - space.points.detach().amin(0)
     return sides.double().norm(p=1 if space.metric == "cityblock" else 2).item()
 
-# %% ../nbs/03_solvers.ipynb #cc2bbbed
+# %% ../nbs/03_solvers.ipynb #0a6170a2
 def _shifted(similarity, shift):  # shift: tc, in (0, 1)
     "A function that applies ζ⁻¹ through K_c, or None when K_c is not positive definite."
     t = similarity.t
     K = _filled(similarity, lambda distances: (distances * -t).expm1_().add_(shift).div_(t))
     L, info = torch.linalg.cholesky_ex(K)
-    if info.item(): return None
+    if info.item() or _doubtful(similarity, L, K): return None
     x = _substitute(L, torch.ones(len(K), 1).to(K))
     rest = (1 - shift) / (t + (1 - shift) * x.sum())
     def apply(b):

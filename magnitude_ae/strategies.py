@@ -5,8 +5,9 @@
 # %% auto #0
 __all__ = ['WEIGHTING_LOSSES', 'reconstruction_loss', 'weighting_loss', 'Phase', 'check_positive', 'Joint', 'BurnIn']
 
-# %% ../nbs/07_strategies.ipynb #d675e202
+# %% ../nbs/07_strategies.ipynb #4d1a5799
 import math
+import numbers
 from dataclasses import dataclass
 import torch
 
@@ -53,10 +54,10 @@ class Phase:
         rising, falling = progress / warm_up, max(0.0, progress - warm_up) / (1 - warm_up)
         return self.learning_rate * min(1.0, rising) * (1 + math.cos(math.pi * falling)) / 2
 
-# %% ../nbs/07_strategies.ipynb #f0e730fe
+# %% ../nbs/07_strategies.ipynb #4bb61017
 def check_positive(name, value, whole=True):
     "Raises `TypeError` or `ValueError` when `value` is not a positive (whole) number."
-    kind = int if whole else (int, float)
+    kind = numbers.Integral if whole else numbers.Real
     if isinstance(value, bool) or not isinstance(value, kind): raise TypeError(f"{name} must be a {'whole ' if whole else ''}number, not {value!r}")
     if not 0 < value < math.inf: raise ValueError(f"{name} must be positive and finite, not {value!r}")
     return value
@@ -84,16 +85,16 @@ class Joint:
         return [Phase("joint", max_epochs or self.n_epochs, None, weighting_coefficient, self.smoothing, self.optimizer,
                       learning_rate or self.learning_rate, self.schedule, self.clip_norm, self.weight_decay, self.keep)]
 
-# %% ../nbs/07_strategies.ipynb #334cf65e
+# %% ../nbs/07_strategies.ipynb #ee8fbc7c
 @dataclass(frozen=True)
 class BurnIn:
     "Reconstruction alone on small batches, then the total loss on full batches. Source: report, section 3.3."
-    n_burn_in_epochs: int = 30
+    n_burn_in_epochs: int = 60
     batch_size: int = 100
-    burn_in_learning_rate: float = 1e-2
     joint: Joint = Joint()
 
     def phases(self, weighting_coefficient, *, learning_rate=None, max_epochs=None, batch_size=None):
-        "The two phases; `learning_rate` and `max_epochs` go to the second, `batch_size` to the first."
-        first = Phase("burn-in", self.n_burn_in_epochs, batch_size or self.batch_size, learning_rate=self.burn_in_learning_rate)
+        "The two phases; `max_epochs` goes to the second, `batch_size` to the first, `learning_rate` to both."
+        first = Phase("burn-in", self.n_burn_in_epochs, batch_size or self.batch_size, optimizer=self.joint.optimizer,
+                      learning_rate=learning_rate or self.joint.learning_rate)
         return [first, *self.joint.phases(weighting_coefficient, learning_rate=learning_rate, max_epochs=max_epochs)]

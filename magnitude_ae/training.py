@@ -16,10 +16,11 @@ from .solvers import SingularSimilarityError
 from .strategies import Phase, reconstruction_loss, weighting_loss
 from .weighting import weighting
 
-# %% ../nbs/08_training.ipynb #b7b09127
+# %% ../nbs/08_training.ipynb #7a504363
 def _losses(training, points, phase):
     "What is minimised for a batch, and the three losses to report: reconstruction, weighting (NaN when not computed), total."
     latent, reconstruction = training.module(points)
+    if not torch.isfinite(latent).all(): raise SingularSimilarityError("the network's latent is not finite")
     reconstructed, coefficient = reconstruction_loss(reconstruction, points), phase.weighting_coefficient
     if coefficient == 0: return reconstructed, (reconstructed.item(), float("nan"), reconstructed.item())
     found, wanted, kind = weighting(latent, training.scale, solver=training.solver), training.input_weighting, training.weighting_loss
@@ -119,10 +120,11 @@ def train(training,          # a `Training`
     training.module.eval()
     return training
 
-# %% ../nbs/08_training.ipynb #e8cee7ad
+# %% ../nbs/08_training.ipynb #8548b8fa
 def _run_phase(training, phase, bar):
     "The epochs of one phase, each recorded, shown and passed to the callbacks."
     training.optimizers = _optimizers(training.module, phase)
+    training.best_loss, training.best_epoch, training.best_state = float("inf"), None, None  # losses of different phases cannot be compared
     training.module.train()
     bar.set_description(phase.name)
     for number in range(phase.n_epochs):

