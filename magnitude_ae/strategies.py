@@ -85,16 +85,16 @@ class Joint:
         return [Phase("joint", max_epochs or self.n_epochs, None, weighting_coefficient, self.smoothing, self.optimizer,
                       learning_rate or self.learning_rate, self.schedule, self.clip_norm, self.weight_decay, self.keep)]
 
-# %% ../nbs/07_strategies.ipynb #ee8fbc7c
+# %% ../nbs/07_strategies.ipynb #5bb06f9f
 @dataclass(frozen=True)
 class BurnIn:
     "Reconstruction alone on small batches, then the total loss on full batches. Source: report, section 3.3."
-    n_burn_in_epochs: int = 60
+    n_burn_in_epochs: int = 100
     batch_size: int = 100
+    burn_in_learning_rate: float = 1e-2
     joint: Joint = Joint()
 
     def phases(self, weighting_coefficient, *, learning_rate=None, max_epochs=None, batch_size=None):
-        "The two phases; `max_epochs` goes to the second, `batch_size` to the first, `learning_rate` to both."
-        first = Phase("burn-in", self.n_burn_in_epochs, batch_size or self.batch_size, optimizer=self.joint.optimizer,
-                      learning_rate=learning_rate or self.joint.learning_rate)
+        "The two phases; `learning_rate` and `max_epochs` go to the second, `batch_size` to the first."
+        first = Phase("burn-in", self.n_burn_in_epochs, batch_size or self.batch_size, learning_rate=self.burn_in_learning_rate)
         return [first, *self.joint.phases(weighting_coefficient, learning_rate=learning_rate, max_epochs=max_epochs)]

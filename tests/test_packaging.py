@@ -94,3 +94,10 @@ def test_importing_the_library_loads_no_tool_of_development():
     program = f"import sys, magnitude_ae; print(sorted({development_tools!r} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", program], cwd=root, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("path", sorted((root / "magnitude_ae").glob("[!_]*.py")), ids=lambda path: path.stem)
+def test_no_module_defines_a_name_twice(path):
+    """A cell pasted twice into a notebook would be exported twice, the later one hiding the earlier."""
+    names = [node.name for node in ast.parse(path.read_text()).body if isinstance(node, (ast.FunctionDef, ast.ClassDef))]
+    assert sorted(names) == sorted(set(names))
