@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['MagnitudeAutoencoder']
 
-# %% ../nbs/09_autoencoder.ipynb #31232a50
+# %% ../nbs/09_autoencoder.ipynb #e7e1fb4f
 import copy
 import json
 import numbers
@@ -19,7 +19,7 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 from . import solvers, strategies
-from .architectures import Autoencoder, build
+from .architectures import build
 from .similarity import as_tensor, check_finite, check_scale, restore
 from .strategies import WEIGHTING_LOSSES, BurnIn, check_positive
 from .training import COLUMNS, Training, train

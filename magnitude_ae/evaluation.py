@@ -5,10 +5,9 @@
 # %% auto #0
 __all__ = ['boundary_correlation', 'best_scale_correlation', 'trustworthiness', 'continuity', 'baselines', 'compare_embeddings']
 
-# %% ../nbs/11_evaluation.ipynb #d38eb817
+# %% ../nbs/11_evaluation.ipynb #ea46e56f
 import numpy as np
 import pandas as pd
-import torch
 from scipy.optimize import minimize_scalar
 from sklearn import manifold
 from sklearn.decomposition import PCA

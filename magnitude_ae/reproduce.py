@@ -72,11 +72,13 @@ def run(experiment, progress=False):  # a ShapeExperiment
               "device": f"{model.module_.unit.device.type}, {platform.machine()}, {torch.get_num_threads()} threads"}
     return result, {"weighting": model.weighting_, **embeddings}
 
-# %% ../nbs/12_reproduce.ipynb #32740c3e
+# %% ../nbs/12_reproduce.ipynb #659a5145
 def _stem(experiment):
     "A file name for the experiment, without suffix."
     name = f"{experiment.shape.replace(' ', '_').lower()}-{experiment.recipe}-seed{experiment.seed}"
-    return name if experiment.weighting_coefficient is None else f"{name}-lambda{experiment.weighting_coefficient:g}"
+    changed = {"lambda": experiment.weighting_coefficient, "n": experiment.n_points, "t": experiment.scale, "epochs": experiment.max_epochs}
+    usual = {"lambda": None, "n": 1000, "t": 1.0, "epochs": None}
+    return "-".join([name, *(f"{key}{value:g}" for key, value in changed.items() if value != usual[key])])
 
 def _write(path, write):
     "Calls `write(temporary path)` and moves the file into place."
@@ -87,7 +89,7 @@ def _write(path, write):
         os.replace(temporary, path)
     finally: temporary.unlink(missing_ok=True)
 
-# %% ../nbs/12_reproduce.ipynb #d083ff7c
+# %% ../nbs/12_reproduce.ipynb #5b187d90
 def stored(experiment, folder):
     "The stored result and arrays of exactly this experiment, or None."
     path = Path(folder) / f"{_stem(experiment)}.json"
@@ -102,6 +104,7 @@ def run_or_load(experiment, folder, progress=False):
     if found is not None: return found
     result, arrays = run(experiment, progress)
     path = Path(folder) / f"{_stem(experiment)}.json"
+    path.unlink(missing_ok=True)  # a JSON file is written last and vouches for the arrays beside it
     _write(path.with_suffix(".npz"), lambda p: np.savez_compressed(p, **{k: v.astype(np.float32) for k, v in arrays.items()}))
     _write(path, lambda p: p.write_text(json.dumps(result, indent=1) + "\n"))
     return result, arrays

@@ -61,13 +61,12 @@ def check_finite(tensor,  # (n, d)
         some = ", ".join(map(str, bad[:5].tolist())) + (", …" if len(bad) > 5 else "")
         raise ValueError(f"{name} has {len(bad)} row(s) with NaN or infinity, first at {some}; drop or impute them")
 
-# %% ../nbs/00_magnitude.ipynb #0581ca89
+# %% ../nbs/00_magnitude.ipynb #646a69d2
 def restore(answer,     # the tensor computed
             *origins):  # what the caller passed: points, and scale where it counts
     "`answer` in the caller's kind of container: a tensor if any of `origins` was one, else NumPy."
     tensors = [o for o in origins if isinstance(o, torch.Tensor)]
-    if not tensors: 
-        return answer.detach().cpu().numpy()[()]
+    if not tensors: return answer.detach().cpu().numpy()[()]
     first = origins[0]
     half = isinstance(first, torch.Tensor) and first.dtype in (torch.float16, torch.bfloat16)
     return answer.to(first.dtype) if half else answer

@@ -63,7 +63,7 @@ class _Solve(torch.autograd.Function):
         to_points, to_scale = _pullback(similarity, -a, ctx.value, ctx.needs_input_grad[1:3])
         return None, to_points, None if to_scale is None else to_scale.to(similarity.scale), a if ctx.needs_input_grad[3] else None, None
 
-# %% ../nbs/03_solvers.ipynb #28b47e17
+# %% ../nbs/03_solvers.ipynb #bf89c271
 class Factor:
     """ζ of a space made ready for solving with any right-hand side.
 
@@ -73,7 +73,7 @@ class Factor:
         if not isinstance(similarity, Similarity): raise TypeError(f"factor needs a Similarity, not {type(similarity).__name__}; write Similarity(points, scale)")
         self.solver, self.similarity, self._groups = solver, similarity, groups or distinct(similarity)
         core = similarity.detach() if self._groups is None else similarity.detach().subset(self._groups[0])
-        with torch.no_grad(): self._apply, self._zeta = solver._factorise(core)
+        with torch.no_grad(): self._core, (self._apply, self._zeta) = core, solver._factorise(core)
 
     def solve(self, right_hand_side) -> Solution:  # (n,) or (n, k)
         "The solution of ζv = b with its true residual; differentiable in points, scale and b."
@@ -98,15 +98,15 @@ def _right_hand_side(similarity, b):
     check_finite(b.reshape(len(b), -1), "right_hand_side")
     return b.to(similarity.points)
 
-# %% ../nbs/03_solvers.ipynb #af624f58
+# %% ../nbs/03_solvers.ipynb #cf65fb88
 def _refined(self, b, n_steps=3):  # self: Factor; b (n,) or (n, k)
     "v, the steps of refinement taken and the residual in working precision."
     b_core = _to_groups(b.reshape(len(b), -1), self._groups)
-    v, taken, seen = self._apply(b_core), 0, 0.0
+    v, taken = self._apply(b_core), 0
+    size = b_core.norm(dim=0).clamp(min=torch.finfo(b.dtype).tiny)
+    with torch.no_grad(): r = b_core - (self._core if self._zeta is None else self._zeta) @ v
+    seen = (r.norm(dim=0) / size).max().item()
     if self._zeta is not None:
-        size = b_core.norm(dim=0).clamp(min=torch.finfo(b.dtype).tiny)
-        r = b_core - self._zeta @ v
-        seen = (r.norm(dim=0) / size).max().item()
         while seen > TOLERANCE[b.dtype] / 2 and taken < n_steps:
             better = v + self._apply(r)
             r = b_core - self._zeta @ better
@@ -173,9 +173,9 @@ class LU(Solver):
         if not condition < 1 / (8 * torch.finfo(zeta.dtype).eps): raise SingularSimilarityError(_singular(similarity, condition))
         return apply, zeta
 
-# %% ../nbs/03_solvers.ipynb #e882fa85
+# %% ../nbs/03_solvers.ipynb #43fc913c
 def _condition(zeta, apply, n_steps=4):
-    "A lower estimate of ‖ζ‖·‖ζ⁻¹‖, by power iteration on ζ⁻¹."
+    "A rough estimate of ‖ζ‖·‖ζ⁻¹‖, by power iteration on ζ⁻¹."
     vector = torch.randn(len(zeta), 1, generator=torch.Generator().manual_seed(0), dtype=torch.float64).to(zeta)
     for _ in range(n_steps):
         vector = vector / vector.norm()
