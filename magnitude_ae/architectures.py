@@ -80,11 +80,11 @@ def build(architecture,   # a name, a pair (encoder, decoder) of modules, or an 
     raise ValueError(f"architecture {architecture!r} is not known; choose one of {', '.join(map(repr, ARCHITECTURES))}, "
                      "or pass a pair of modules (encoder, decoder)")
 
-# %% ../nbs/06_architectures.ipynb #912bbfd6
+# %% ../nbs/06_architectures.ipynb #fde6c982
 @torch.no_grad()
 def calibrate(module, points):
     "Sets every batch normalisation's running statistics to those over all `points`, so that evaluation mode equals a full-batch training pass."
-    norms = [layer for layer in module.modules() if isinstance(layer, nn.modules.batchnorm._BatchNorm)]
+    norms = [layer for layer in module.modules() if isinstance(layer, nn.modules.batchnorm._BatchNorm) and layer.running_var is not None]
     if not norms or len(points) < 2: return
     momenta, mode = [layer.momentum for layer in norms], module.training
     for layer in norms:

@@ -33,13 +33,14 @@ def _is_number(text):
     except ValueError: return False
     return True
 
-# %% ../nbs/14_cli.ipynb #8e7bf883
+# %% ../nbs/14_cli.ipynb #67abb2b1
 def _read_csv(path, separator):
     "A DataFrame of numbers; a first line made of numbers is data, not a header, unless it counts 0, 1, 2, … as pandas does."
     try:
         frame = pd.read_csv(path, sep=separator, skipinitialspace=True)
-        counted = list(frame.columns) == [str(k) for k in range(frame.shape[1])]
-        if not counted and all(_is_number(name) for name in frame.columns): frame = pd.read_csv(path, sep=separator, skipinitialspace=True, header=None)
+        first = [str(x) for x in pd.read_csv(path, sep=separator, skipinitialspace=True, header=None, nrows=1, dtype=str).iloc[0]]
+        counted = first == [str(k) for k in range(len(first))]
+        if not counted and all(map(_is_number, first)): frame = pd.read_csv(path, sep=separator, skipinitialspace=True, header=None)
     except pd.errors.EmptyDataError: raise ValueError(f"{str(path)!r} is empty") from None
     except (pd.errors.ParserError, UnicodeDecodeError) as error: raise ValueError(f"{str(path)!r} cannot be read as a table: {error}") from None
     text = [str(name) for name in frame.columns if not pd.api.types.is_numeric_dtype(frame[name])]

@@ -16,7 +16,7 @@ from sklearn.metrics import pairwise_distances
 from sklearn.metrics.pairwise import PAIRWISE_BOOLEAN_FUNCTIONS
 from sklearn.neighbors import VALID_METRICS
 
-# %% ../nbs/00_magnitude.ipynb #032284ee
+# %% ../nbs/00_magnitude.ipynb #8912bfe3
 def _numpy_array(values, name):
     "`values` as a writable floating-point NumPy array, or an exception that says what it was."
     if sparse.issparse(values): raise TypeError(f"{name} is a sparse matrix; pass {name}.toarray()")
@@ -26,6 +26,8 @@ def _numpy_array(values, name):
     try: array = np.asarray(values)
     except (ValueError, TypeError, RuntimeError) as error:
         raise ValueError(f"{name} cannot be read as a rectangular array: {error}") from None
+    if array.dtype.kind in "US" or array.dtype == object and any(isinstance(x, (str, bytes)) for x in array.flat):
+        raise ValueError(f"{name} holds something that is not a number: text; drop or encode text columns first")
     if array.dtype.kind == "c": raise TypeError(f"{name} is complex; magnitude needs real numbers")
     if array.dtype.kind in "mM": raise TypeError(f"{name} holds dates; convert them to numbers first")
     try: return np.array(array, dtype=np.float32 if array.dtype in (np.float16, np.float32) else np.float64, order="C")
@@ -146,16 +148,17 @@ def check_scale(scale):  # a positive number or a tensor holding one
         raise ValueError(f"scale must be positive and finite, not {value!r}")
     return scale
 
-# %% ../nbs/00_magnitude.ipynb #af475d96
+# %% ../nbs/00_magnitude.ipynb #e43b4b48
 def require_memory(n_bytes,  # what will be allocated
                    what,     # what for, with the way out
                    device="cpu"):
     "Raises `MemoryError` naming the bytes needed and free when an allocation cannot succeed."
     device = torch.device(device)
-    free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else psutil.virtual_memory().available
+    if device.type == "cuda": free = torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    else: free = psutil.virtual_memory().available
     if n_bytes > free: raise MemoryError(f"{what} ({n_bytes:,} bytes needed, {free:,} free)")
 
-# %% ../nbs/00_magnitude.ipynb #da124a50
+# %% ../nbs/00_magnitude.ipynb #231727f5
 class FiniteMetricSpace:
     """A finite set of points and the distances between them.
 
@@ -169,7 +172,7 @@ class FiniteMetricSpace:
         self.points = as_tensor(points, name)
         if self.metric == "precomputed": check_distances(self.points)
         else: check_finite(self.points)
-        _check_reach(self.points)
+        if self.metric == "euclidean": _check_reach(self.points)
         own = self.metric in ("euclidean", "cityblock")
         self._matrix = None if own else self.points if self.metric == "precomputed" else _foreign_distances(self.points, self.metric)
 
@@ -207,15 +210,16 @@ def _foreign_distances(points, metric):
     check_distances(D, f"the distance matrix by metric={metric!r}")
     return D.clamp_(min=0).fill_diagonal_(0)
 
-# %% ../nbs/00_magnitude.ipynb #186af3d5
+# %% ../nbs/00_magnitude.ipynb #df200166
 def distinct(space):  # a FiniteMetricSpace
     """The distinct points of `space`: `(first, group, sizes)`, or `None` when all are distinct.
 
     `first` (m,) picks one point of each group, `group` (n,) says which group a point is in, `sizes` (m,) counts.
     """
     rows = (space.points if space._matrix is None else space._matrix).detach()
-    spread = (rows.amax(0) - rows.amin(0)).argmax()
-    if not (torch.sort(rows[:, spread]).values.diff() == 0).any(): return None
+    spread = (rows.amax(0) - rows.amin(0)).nan_to_num(nan=0).argmax()
+    column = torch.sort(rows[:, spread]).values
+    if not (column[1:] == column[:-1]).any(): return None
     _, group, sizes = torch.unique(rows, dim=0, return_inverse=True, return_counts=True)
     if len(sizes) == len(rows): return None
     first = torch.full_like(sizes, len(rows)).scatter_reduce_(0, group, torch.arange(len(rows), device=rows.device), "amin")
@@ -285,7 +289,7 @@ class _Views(FiniteMetricSpace):
         matrix = None if other._matrix is None else other._matrix.detach()
         return self._like(matrix if other._matrix is other.points else other.points.detach(), matrix, self.t)
 
-# %% ../nbs/00_magnitude.ipynb #017ee37c
+# %% ../nbs/00_magnitude.ipynb #27f32fbc
 class Similarity(_Views):
     """The similarity matrix ζ = exp(−scale · d) of n points, evaluated when asked: whole, a block, or as a product in tiles.
 
@@ -310,7 +314,7 @@ class Similarity(_Views):
     def block(self, rows=slice(None), columns=slice(None)):  # (rows, columns)
         "The block of ζ with these rows and columns, differentiable in points and scale."
         scale = self.scale.to(self.points) if isinstance(self.scale, torch.Tensor) else self.scale
-        return torch.exp(self.distances(rows, columns) * -scale)
+        return _similar(self.distances(rows, columns), scale)
 
     def dense(self):  # (n, n)
         "All of ζ, differentiable. Raises `MemoryError` with the bytes it would take when it does not fit."
@@ -320,50 +324,65 @@ class Similarity(_Views):
         "Slices of rows such that a tile of ζ has about this many elements."
         return _tiles(self, elements)
 
-# %% ../nbs/00_magnitude.ipynb #cd395ede
+# %% ../nbs/00_magnitude.ipynb #a27a84af
+def _similar(distances, scale):
+    "exp(−scale · distances), with a derivative by the scale where distances are infinite."
+    if not (isinstance(scale, torch.Tensor) and scale.requires_grad): return torch.exp(distances * -scale)
+    far = torch.isinf(distances)
+    return torch.exp(distances.masked_fill(far, 0) * -scale).masked_fill(far, 0)
+
+# %% ../nbs/00_magnitude.ipynb #94baf1d0
 def _tiles(similarity, elements):
     "Slices of rows such that a tile of ζ has about this many elements, few enough for a processor's cache."
     n = len(similarity)
     step = max(1, (elements if similarity.device.type == "cpu" else 2**26) // n)
     return [slice(start, min(start + step, n)) for start in range(0, n, step)]
 
+def _require_dense(space):
+    "Raises `MemoryError` with the bytes when an (n, n) matrix and a copy to work on do not fit."
+    require_memory(2 * len(space)**2 * space.points.element_size(), f"the dense matrix of {len(space):,} points and a copy to work on do not fit in memory; "
+                   "use fewer points, or float32 instead of float64", space.device)
+
 def _filled(similarity, function):
-    "The (n, n) matrix `function(distances)`, tile by tile. Raises `MemoryError` with the bytes when it and a copy to work on do not fit."
+    "The (n, n) matrix `function(distances)`, tile by tile. Raises `MemoryError` when it does not fit."
     n = len(similarity)
-    require_memory(2 * n**2 * similarity._data().element_size(), f"the dense similarity matrix of {n:,} points and a copy to work on do not fit in memory; "
-                   "use fewer points, or float32 instead of float64", similarity.device)
+    _require_dense(similarity)
     matrix = torch.empty(n, n, dtype=similarity.dtype, device=similarity.device)
     for rows in similarity.tiles(): matrix[rows] = function(similarity.distances(rows))
     return matrix
 
 def _dense(similarity):
     "All of ζ, (n, n)."
+    _require_dense(similarity)
     tensors = (similarity._data(), similarity.scale)
     if torch.is_grad_enabled() and any(isinstance(x, torch.Tensor) and x.requires_grad for x in tensors): return similarity.block()
     return _filled(similarity, lambda distances: (distances * -similarity.t).exp_())
 
-# %% ../nbs/00_magnitude.ipynb #f3ed0d2b
+# %% ../nbs/00_magnitude.ipynb #3d21dcad
 class _Product(torch.autograd.Function):
     "ζ @ v in tiles, with the gradient by `_pullback`."
     @staticmethod
     def forward(ctx, similarity, points, scale, vector):
         v = vector if vector.ndim == 2 else vector[:, None]
         ctx.similarity, ctx.vector = similarity, v.detach()
+        ctx.save_for_backward(*(x for x in (points, scale, vector) if isinstance(x, torch.Tensor)))  # autograd then notices changes in place
         return torch.cat([similarity.block(rows) @ v for rows in similarity.tiles()]).reshape(vector.shape)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx, gradient):
+        ctx.saved_tensors
         g, s = gradient.reshape(ctx.vector.shape), ctx.similarity
         to_points, to_scale = _pullback(s, g, ctx.vector, ctx.needs_input_grad[1:3])
         to_vector = (s.detach() @ g).reshape(gradient.shape) if ctx.needs_input_grad[3] else None
         return None, to_points, to_scale if to_scale is None else to_scale.to(s.scale), to_vector
 
-# %% ../nbs/00_magnitude.ipynb #ab0384ba
+# %% ../nbs/00_magnitude.ipynb #0dbb20a8
 def distance_matrix(points,                 # (n, d): tensor, array, DataFrame or list
                     *, metric="euclidean"):  # a name that scikit-learn's `pairwise_distances` knows
     "The (n, n) matrix of distances, in the container of `points`; differentiable for tensors. Raises as `Similarity` does."
     space = FiniteMetricSpace(points, metric)
+    _require_dense(space)
     return restore(space.distances().clone() if space._matrix is not None else space.distances(), points)
 
 # %% ../nbs/00_magnitude.ipynb #8a56c3c6

@@ -23,10 +23,10 @@ def residual(similarity,       # Similarity of n points
     miss = b - similarity.detach(torch.float64) @ v
     return (miss.norm(dim=0) / b.norm(dim=0).clamp(min=torch.finfo(torch.float64).tiny)).max().item()
 
-# %% ../nbs/03_solvers.ipynb #a4b5d02d
+# %% ../nbs/03_solvers.ipynb #f19bc7ed
 TOLERANCE = {torch.float32: 1e-6, torch.float64: 1e-10}  # the residual below which an answer counts as exact
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Solution:
     "A solution v of ζv = b and what is known about it."
     value: torch.Tensor  # (n,) or (n, k), v itself
@@ -43,7 +43,7 @@ class SingularSimilarityError(np.linalg.LinAlgError):
 class NotPositiveDefiniteError(SingularSimilarityError):
     "ζ is not positive definite, as a solver needed it to be."
 
-# %% ../nbs/03_solvers.ipynb #29fc1393
+# %% ../nbs/03_solvers.ipynb #91ef159a
 class _Solve(torch.autograd.Function):
     "v = ζ⁻¹b by a factor, differentiable in points, scale and b."
     @staticmethod
@@ -51,11 +51,13 @@ class _Solve(torch.autograd.Function):
         value, n_steps, estimate = factor._refined(b.detach())
         facts.update(n_steps=n_steps, estimate=estimate)
         ctx.factor, ctx.b, ctx.value = factor, b.detach(), value
+        ctx.save_for_backward(*(x for x in (points, scale) if isinstance(x, torch.Tensor)))  # autograd then notices changes in place
         return value.clone()
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx, gradient):
+        ctx.saved_tensors
         multiple = (gradient * ctx.b).sum() / (ctx.b * ctx.b).sum()
         proportional = torch.equal(gradient, multiple * ctx.b)
         a = multiple * ctx.value if proportional else ctx.factor._refined(gradient)[0]
@@ -173,19 +175,19 @@ class LU(Solver):
         if not condition < 1 / (8 * torch.finfo(zeta.dtype).eps): raise SingularSimilarityError(_singular(similarity, condition))
         return apply, zeta
 
-# %% ../nbs/03_solvers.ipynb #43fc913c
+# %% ../nbs/03_solvers.ipynb #7e984b2a
 def _condition(zeta, apply, n_steps=4):
     "A rough estimate of ‖ζ‖·‖ζ⁻¹‖, by power iteration on ζ⁻¹."
-    vector = torch.randn(len(zeta), 1, generator=torch.Generator().manual_seed(0), dtype=torch.float64).to(zeta)
+    vector = torch.randn(len(zeta), 1, generator=torch.Generator().manual_seed(0), dtype=torch.float64, device="cpu").to(zeta)
     for _ in range(n_steps):
         vector = vector / vector.norm()
         vector = apply(vector)
     return (vector.norm() * zeta.abs().sum(1).max()).nan_to_num(nan=float("inf")).item()
 
-# %% ../nbs/03_solvers.ipynb #d24bf6a5
+# %% ../nbs/03_solvers.ipynb #338d023e
 @dataclass(frozen=True)
 class Cholesky(Solver):
-    "ζ = LLᵀ: ⅓n³ operations, for positive definite ζ: Euclidean and cityblock points always, other spaces if lucky. Accurate at any scale."
+    "ζ = LLᵀ: ⅓n³ operations, for positive definite ζ: distinct Euclidean and cityblock points, other spaces if lucky. Accurate at small scales too."
     def _factorise(self, similarity):
         shift = min(1.0, 2 * -math.expm1(-similarity.t * diameter(similarity)))
         if 0 < shift < 1:

@@ -16,11 +16,12 @@ from .solvers import SingularSimilarityError
 from .strategies import Phase, reconstruction_loss, weighting_loss
 from .weighting import weighting
 
-# %% ../nbs/08_training.ipynb #7a504363
+# %% ../nbs/08_training.ipynb #5465f1d4
 def _losses(training, points, phase):
     "What is minimised for a batch, and the three losses to report: reconstruction, weighting (NaN when not computed), total."
     latent, reconstruction = training.module(points)
-    if not torch.isfinite(latent).all(): raise SingularSimilarityError("the network's latent is not finite")
+    spread = latent.detach().amax(0) - latent.detach().amin(0)
+    if not torch.isfinite(spread.square().sum()): raise SingularSimilarityError("the network's latent is not finite")
     reconstructed, coefficient = reconstruction_loss(reconstruction, points), phase.weighting_coefficient
     if coefficient == 0: return reconstructed, (reconstructed.item(), float("nan"), reconstructed.item())
     found, wanted, kind = weighting(latent, training.scale, solver=training.solver), training.input_weighting, training.weighting_loss
@@ -28,7 +29,7 @@ def _losses(training, points, phase):
     minimised = reconstructed + coefficient * weighting_loss(found, wanted, kind, phase.smoothing)
     return minimised, (reconstructed.item(), plain, reconstructed.item() + coefficient * plain)
 
-# %% ../nbs/08_training.ipynb #36be7ae9
+# %% ../nbs/08_training.ipynb #4f5d4fbc
 def _step(training, points, phase):
     "One optimiser step; returns the losses and the gradient's norm, or None when the step could not be taken."
     training.module.zero_grad(set_to_none=True)
@@ -40,32 +41,33 @@ def _step(training, points, phase):
     (minimised / training.module.unit ** 2).backward()  # optimisers and clipping then see the same gradient in any unit of length
     norm = torch.nn.utils.clip_grad_norm_(training.module.parameters(), phase.clip_norm or float("inf"))
     if not torch.isfinite(norm): return None
+    training.good_state = [p.detach().clone() for p in training.module.parameters()]  # these parameters gave finite losses and gradients
     for optimizer in training.optimizers: optimizer.step()
     return *losses, norm.item()
 
-# %% ../nbs/08_training.ipynb #b2e4a1a7
+# %% ../nbs/08_training.ipynb #ff8f4b86
 def _batches(n_points, batch_size, generator):
     "Index tensors that split a shuffled 0..n−1 into batches of about `batch_size`; None alone means all points."
     if batch_size is None or batch_size >= n_points: return [None]
-    return torch.randperm(n_points, generator=generator).tensor_split(max(1, n_points // batch_size))
+    return torch.randperm(n_points, generator=generator, device="cpu").tensor_split(max(1, n_points // batch_size))
 
-# %% ../nbs/08_training.ipynb #52ff3ec2
+# %% ../nbs/08_training.ipynb #d1a97cda
 COLUMNS = ("epoch", "phase", "reconstruction_loss", "weighting_loss", "total_loss", "weighting_coefficient", "learning_rate", "gradient_norm", "n_skipped", "seconds")
 
 def _epoch(training, phase, number):
     "One epoch of a phase: a record for the history."
-    start, sums, taken = time.perf_counter(), torch.zeros(4, dtype=torch.float64), 0
+    start, sums, taken = time.perf_counter(), torch.zeros(4, dtype=torch.float64, device="cpu"), 0
     batches = _batches(len(training.points), phase.batch_size, training.generator)
     for k, batch in enumerate(batches):
         rate = phase.rate_at((number + (k + 1) / len(batches)) / phase.n_epochs)
         for group in (group for optimizer in training.optimizers for group in optimizer.param_groups): group["lr"] = rate
         result = _step(training, training.points if batch is None else training.points[batch], phase)
         training.n_failed = training.n_failed + 1 if result is None else 0
-        if result is not None: sums, taken = sums + torch.tensor(result, dtype=torch.float64), taken + 1
+        if result is not None: sums, taken = sums + torch.tensor(result, dtype=torch.float64, device="cpu"), taken + 1
     means = (sums / taken if taken else sums.fill_(float("nan"))).tolist()
     return dict(zip(COLUMNS, (training.epoch, phase.name, *means[:3], phase.weighting_coefficient, rate, means[3], len(batches) - taken, time.perf_counter() - start)))
 
-# %% ../nbs/08_training.ipynb #845044d9
+# %% ../nbs/08_training.ipynb #1eb2cc25
 class Training:
     "A network in training: what it learns from, how far it is, and what has happened."
     def __init__(self, 
@@ -83,23 +85,26 @@ class Training:
         self.generator = torch.Generator().manual_seed(seed)
         self.history = {column: [] for column in COLUMNS}
         self.epoch, self.n_failed, self.stopped = 0, 0, None
-        self.best_loss, self.best_epoch, self.best_state = float("inf"), None, None
+        self.best_loss, self.best_epoch, self.best_state, self.good_state = float("inf"), None, None, None
 
     def stop(self, why):
         "Ends the training after this epoch."
         self.stopped = why
 
-# %% ../nbs/08_training.ipynb #33da85a5
+# %% ../nbs/08_training.ipynb #b17b910a
+def _ends(layers): return layers[:1] + layers[-1:]
+
 def _optimizers(module, phase):
     "The optimisers of a phase: Adam alone, or Muon for the square matrices and Adam for everything else."
     parameters = list(module.parameters())
-    square = [p for p in parameters if phase.optimizer == "muon" and p.ndim == 2 and p.shape[0] == p.shape[1]]
+    outer = [layer for part in (module.encoder, module.decoder) for layer in _ends([m for m in part.modules() if isinstance(m, torch.nn.Linear)])]
+    square = [p for p in parameters if phase.optimizer == "muon" and p.ndim == 2 and p.shape[0] == p.shape[1] and not any(p is layer.weight for layer in outer)]
     rest = [p for p in parameters if not any(p is q for q in square)]
     optimizers = [torch.optim.Adam(rest, lr=phase.learning_rate, weight_decay=phase.weight_decay, fused=True)] if rest else []
     if square: optimizers.append(torch.optim.Muon(square, lr=phase.learning_rate, weight_decay=0.25, adjust_lr_fn="match_rms_adamw"))
     return optimizers
 
-# %% ../nbs/08_training.ipynb #1c380e14
+# %% ../nbs/08_training.ipynb #b2464d26
 def train(training,          # a `Training`
           phases,            # `Phase`s, in order
          ):
@@ -116,6 +121,10 @@ def train(training,          # a `Training`
         reason = "20 steps in a row could not be taken: the latent is singular or a number overflowed" if training.stopped == "failed" else "it was interrupted"
         warnings.warn(f"training ended at epoch {training.epoch} because {reason}; the last good network is kept", RuntimeWarning, stacklevel=2)
     if training.best_state is not None: training.module.load_state_dict(training.best_state)
+    elif training.stopped == "failed" and training.good_state is not None:
+        with torch.no_grad():
+            for parameter, good in zip(training.module.parameters(), training.good_state): parameter.copy_(good)
+    training.module.zero_grad(set_to_none=True)
     calibrate(training.module, training.points)
     training.module.eval()
     return training

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['weighting', 'magnitude', 'solve', 'MagnitudeFunction', 'magnitude_function', 'spread', 'choose_scale']
 
-# %% ../nbs/05_weighting.ipynb #ad4962dc
+# %% ../nbs/05_weighting.ipynb #227ade11
 import numbers
 import warnings
 from dataclasses import dataclass
@@ -14,18 +14,18 @@ import torch
 from scipy.optimize import brentq
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
-from sklearn.neighbors import NearestNeighbors
 from .similarity import Similarity, as_tensor, restore, distinct
 from .solvers import LU, TOLERANCE, Cholesky, Factor, SingularSimilarityError, Solution, Solver, residual
 
-# %% ../nbs/05_weighting.ipynb #dbc54e3c
+# %% ../nbs/05_weighting.ipynb #f438e3dd
 def _attempts(similarity):
     "Functions that make a factor, the cheapest first, each with a word about itself."
     if similarity.dtype == torch.float64 or similarity.metric == "euclidean": yield "Cholesky", lambda: Cholesky().factor(similarity)
     exact = similarity if similarity.dtype == torch.float64 else similarity.to(torch.float64)
     if exact is not similarity: yield "Cholesky in float64", lambda: Cholesky().factor(exact)
     if similarity._matrix is not None: yield "LU, since ζ is not positive definite", lambda: LU().factor(exact)
-    for radius in (1e-14, 1e-12, 1e-11):
+    wider = (1e-9, 1e-7, 1e-6) if similarity.metric == "cityblock" else ()  # rectangles: the smallest eigenvalue is of second order there
+    for radius in (1e-14, 1e-12, 1e-11, *wider):
         yield f"Cholesky, points closer than {radius:.0e} merged", lambda: Factor(Cholesky(), exact, _merged(exact, radius))
 
 # %% ../nbs/05_weighting.ipynb #8c5fd8b6
@@ -39,7 +39,7 @@ def _merged(similarity, radius):  # radius: in scaled distance, t·d
     _, first, sizes = np.unique(group, return_index=True, return_counts=True)
     return tuple(torch.from_numpy(part.astype(np.int64)).to(similarity.device) for part in (first, group, sizes))
 
-# %% ../nbs/05_weighting.ipynb #3712f46e
+# %% ../nbs/05_weighting.ipynb #28e89ae5
 def _weigh(similarity, solver=None):
     "The weighting by the named solver or by the first attempt that is exact: value, factor and a word about it."
     if solver is not None and not isinstance(solver, Solver):
@@ -55,6 +55,7 @@ def _weigh(similarity, solver=None):
         facts.update(word=word, tolerance=TOLERANCE[similarity.dtype])
         if best is None or facts["estimate"] < best[2]["estimate"]: best = value.to(similarity.dtype), factor, facts
         if facts["estimate"] <= facts["tolerance"]: break
+    if best is None and solver is None: raise SingularSimilarityError(f"no weighting could be found by any exact solver; the last failure was: {failure}")
     if best is None: raise failure
     return best
 
@@ -67,7 +68,7 @@ def _scales(scale):
     if not scales: raise ValueError("scale is an empty sequence; pass at least one positive number")
     return scales, several
 
-# %% ../nbs/05_weighting.ipynb #87efc9ee
+# %% ../nbs/05_weighting.ipynb #0259ef30
 def weighting(points,                  # (n, d) tensor, array, DataFrame or list; (n, n) distances when metric="precomputed"
               scale=1.0,               # t, one over the unit of distance; or a sequence of s scales
               *, metric="euclidean",   # a name that scikit-learn's `pairwise_distances` knows
@@ -81,24 +82,27 @@ def weighting(points,                  # (n, d) tensor, array, DataFrame or list
     """
     scales, several = _scales(scale)
     space = Similarity(points, scales[0], metric)
-    found = [_weigh(space.at(t), solver) for t in scales]
-    _warn(found)
-    rows = [value for value, _, _ in found]
+    rows, complaints = zip(*(_weighed(space.at(t), solver) for t in scales))
+    _warn(complaints)
     return restore(torch.stack(rows) if several else rows[0], points, *scales)
 
-# %% ../nbs/05_weighting.ipynb #8e8d2ee3
-def _warn(found):
-    "Warns, at the caller's caller, about weightings less exact than promised or with points merged."
-    for _, factor, facts in found:
-        if facts["estimate"] > facts["tolerance"]:
-            text = f"the weighting's residual is {facts['estimate']:.1e}, above {facts['tolerance']:.0e} ({facts['word']}); " + factor.solver._remedy(factor.similarity)
-        elif "merged" in facts["word"]:
-            text = ("some points are closer together than rounding can tell; each such group was weighted as one point "
-                    f"and its weight shared equally ({facts['word']})")
-        else: continue
-        warnings.warn(text, RuntimeWarning, stacklevel=3)
+# %% ../nbs/05_weighting.ipynb #30cde3d0
+def _weighed(similarity, solver):
+    "The weighting and what there is to complain about it; the factor is let go unless a gradient needs it."
+    value, factor, facts = _weigh(similarity, solver)
+    if facts["estimate"] > facts["tolerance"]:
+        return value, (f"the weighting's residual is {facts['estimate']:.1e}, above {facts['tolerance']:.0e} ({facts['word']}); "
+                       + factor.solver._remedy(factor.similarity))
+    if "merged" not in facts["word"]: return value, None
+    return value, ("some points are closer together than rounding can tell; each such group was weighted as one point "
+                   f"and its weight shared equally ({facts['word']})")
 
-# %% ../nbs/05_weighting.ipynb #842268ec
+def _warn(complaints):
+    "Warns at the caller's caller."
+    for complaint in complaints:
+        if complaint: warnings.warn(complaint, RuntimeWarning, stacklevel=3)
+
+# %% ../nbs/05_weighting.ipynb #f52301fb
 def magnitude(points,                  # (n, d) tensor, array, DataFrame or list; (n, n) distances when metric="precomputed"
               scale=1.0,               # t, one over the unit of distance; or a sequence of s scales
               *, metric="euclidean",   # a name that scikit-learn's `pairwise_distances` knows
@@ -107,9 +111,9 @@ def magnitude(points,                  # (n, d) tensor, array, DataFrame or list
     "The magnitude Σw of the points, their effective number: from 1 at small scales to n at large ones. Differentiates, warns and raises as `weighting` does."
     scales, several = _scales(scale)
     space = Similarity(points, scales[0], metric)
-    found = [_weigh(space.at(t), solver) for t in scales]
-    _warn(found)
-    values = [value.sum() for value, _, _ in found]
+    rows, complaints = zip(*(_weighed(space.at(t), solver) for t in scales))
+    _warn(complaints)
+    values = [row.sum() for row in rows]
     return restore(torch.stack(values) if several else values[0], points, *scales)
 
 # %% ../nbs/05_weighting.ipynb #bec2a4df
@@ -126,8 +130,8 @@ def solve(points,                  # (n, d) tensor, array, DataFrame or list; (n
     if miss > tolerance: message += f", above {tolerance:.0e}; " + factor.solver._remedy(similarity)
     return Solution(restore(value, points, scale), miss, facts["n_steps"], miss <= tolerance, message, factor.solver)
 
-# %% ../nbs/05_weighting.ipynb #c233d744
-@dataclass(frozen=True)
+# %% ../nbs/05_weighting.ipynb #83c76cf2
+@dataclass(frozen=True, eq=False)
 class MagnitudeFunction:
     "Magnitudes at several scales; unpacks into `scales, values`."
     scales: object  # (s,) increasing
@@ -140,7 +144,7 @@ class MagnitudeFunction:
         scales, values = (part.detach().cpu().numpy() if isinstance(part, torch.Tensor) else part for part in self)
         return plots.magnitude_curve(scales, values, ax=ax, n_points=self.n_points, **kwargs)
 
-# %% ../nbs/05_weighting.ipynb #f58f9144
+# %% ../nbs/05_weighting.ipynb #097eca09
 def magnitude_function(points,                # (n, d) tensor, array, DataFrame or list; (n, n) distances when metric="precomputed"
                        scales=None,           # (s,) scales; None: 50 of them, from one effective point to n
                        *, metric="euclidean",  # a name that scikit-learn's `pairwise_distances` knows
@@ -155,24 +159,27 @@ def magnitude_function(points,                # (n, d) tensor, array, DataFrame 
     if not several: raise ValueError(f"scales must be a sequence of scales, not {scales!r}; for one scale use mag.magnitude")
     space, values, poles = Similarity(points, listed[0], metric), [], []
     for t in listed:
-        try: values.append(_weigh(space.at(t), solver)[0].sum())
+        try:
+            row, complaint = _weighed(space.at(t), solver)
+            values.append(row.sum())
+            poles.append(complaint)
         except SingularSimilarityError as error:
             values.append(torch.full((), float("nan"), dtype=space.dtype, device=space.device))
             poles.append(f"no magnitude at scale {float(t):g}: {error}")
-    for pole in poles: warnings.warn(pole, RuntimeWarning, stacklevel=2)
+    _warn(poles)
     return MagnitudeFunction(scales, restore(torch.stack(values), points, *listed), len(space))
 
-# %% ../nbs/05_weighting.ipynb #4717c2fb
+# %% ../nbs/05_weighting.ipynb #addcd24e
 def _scale_range(space):
     "Scales at which the distinct points are hardly more than one, and hardly fewer than all: (low, high)."
     groups = distinct(space)
     space = space.detach() if groups is None else space.detach().subset(groups[0])
     if len(space) == 1: raise ValueError("all points coincide: their magnitude is 1 at every scale, so no scale can be chosen; pass one")
-    metric = "precomputed" if space._matrix is not None else space.metric
-    data = space._data().cpu().numpy()
-    nearest = NearestNeighbors(n_neighbors=1, metric=metric).fit(data).kneighbors()[0]
-    largest = max(float(space.distances(slice(0, 1)).nan_to_num(posinf=0).max()), float(np.median(nearest)))
-    return 0.01 / largest, 10 / float(np.median(nearest))
+    nearest = torch.cat([torch.where(D > 0, D, torch.inf).amin(1) for D in map(space.distances, space.tiles())])
+    typical = nearest[torch.isfinite(nearest)].median().item()
+    first = space.distances(slice(0, 1))
+    largest = max(first[torch.isfinite(first)].max().item(), typical)
+    return 0.01 / largest, 10 / typical
 
 # %% ../nbs/05_weighting.ipynb #e7a6d367
 def spread(points,                  # (n, d) tensor, array, DataFrame or list; (n, n) distances when metric="precomputed"
@@ -186,7 +193,7 @@ def spread(points,                  # (n, d) tensor, array, DataFrame or list; (
     values = [(space.at(t) @ ones).reciprocal().sum() for t in scales]
     return restore(torch.stack(values) if several else values[0], points, *scales)
 
-# %% ../nbs/05_weighting.ipynb #2a77d7ea
+# %% ../nbs/05_weighting.ipynb #3e597e22
 _FRACTIONS = {"fraction": 0.05, "convergence": 0.95}
 
 def choose_scale(points,                  # (n, d) tensor, array, DataFrame or list; (n, n) distances when metric="precomputed"
@@ -209,8 +216,8 @@ def choose_scale(points,                  # (n, d) tensor, array, DataFrame or l
     target = fraction * n if method == "convergence" else 1 + fraction * (n - 1)
     def excess(log_t): return _weigh(space.at(float(np.exp(log_t))), solver)[0].double().sum().item() - target
     low, high = np.log(_scale_range(space))
-    while excess(low) > 0: low -= 2
-    while excess(high) < 0: high += 2
+    for _ in range(5): low, high = low - 2 * (excess(low) > 0), high + 2 * (excess(high) < 0)
+    if not excess(low) <= 0 <= excess(high): raise ValueError("the magnitude function of this space does not take the wanted value at any reasonable scale; pass a scale")
     root = brentq(excess, low, high, xtol=1e-4)
     if abs(excess(root)) > 0.1 * target: raise ValueError("the magnitude function of this space jumps over the wanted fraction at a pole; pass a scale")
     return float(np.exp(root))
