@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['KNOWN', 'MagnitudeAutoencoder']
 
-# %% ../nbs/09_autoencoder.ipynb #e7e1fb4f
+# %% ../nbs/09_autoencoder.ipynb #1f4662cc
 import copy
 import json
 import numbers
@@ -21,11 +21,11 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from . import solvers, strategies
 from .architectures import build
 from .similarity import as_tensor, check_finite, check_scale, restore
-from .strategies import WEIGHTING_LOSSES, BurnIn, check_positive
+from .strategies import WEIGHTING_LOSSES, check_positive, default_strategy
 from .training import COLUMNS, Training, train
 from .weighting import choose_scale, weighting
 
-# %% ../nbs/09_autoencoder.ipynb #de086026
+# %% ../nbs/09_autoencoder.ipynb #b341089c
 def _check_settings(model):
     "Raises `TypeError` or `ValueError` for a setting of the estimator that cannot be used."
     check_positive("n_components", model.n_components)
@@ -44,21 +44,21 @@ def _check_settings(model):
     if not isinstance(model.callbacks, (tuple, list)) or not all(callable(c) for c in model.callbacks):
         raise TypeError(f"callbacks must be a sequence of functions of the training, not {model.callbacks!r}")
 
-# %% ../nbs/09_autoencoder.ipynb #baadab0d
+# %% ../nbs/09_autoencoder.ipynb #4ddd459a
 def _seed(random_state) -> int:
     "A seed from what scikit-learn calls a random state; `None` gives a fresh one without touching the global generators."
     if random_state is None: return int(np.random.default_rng().integers(2**31))
     if isinstance(random_state, np.random.Generator): return int(random_state.integers(2**31))
     return int(check_random_state(random_state).randint(2**31))
 
-# %% ../nbs/09_autoencoder.ipynb #5829d7ab
+# %% ../nbs/09_autoencoder.ipynb #31cfd7ff
 def _device(name) -> torch.device:
     "The device meant by `name`: 'auto' is CUDA where there is one."
     if name == "auto": return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try: return torch.empty(0, device=name).device
     except (RuntimeError, AssertionError, TypeError) as error: raise ValueError(f"device {name!r} cannot be used: {error}") from None
 
-# %% ../nbs/09_autoencoder.ipynb #786a820d
+# %% ../nbs/09_autoencoder.ipynb #bd957c70
 def _apply(model, part, tensor):
     "Encodes or decodes a checked tensor in its own precision; gradients flow where it asks for them."
     module = model.module_ if tensor.dtype == torch.float32 else copy.deepcopy(model.module_).to(tensor.dtype)
@@ -73,7 +73,7 @@ def _offset(points):
     mean, size = points.double().mean(0), points.double().std(0).max()
     return mean if mean.abs().max() > 100 * size else torch.zeros_like(mean)
 
-# %% ../nbs/09_autoencoder.ipynb #9599db2b
+# %% ../nbs/09_autoencoder.ipynb #314e4051
 def _checked_points(model, points, reset):
     "`points` as a checked tensor, its columns compared with those seen in `fit` (or noted, if `reset`)."
     if not reset: check_is_fitted(model, "module_")
@@ -82,7 +82,7 @@ def _checked_points(model, points, reset):
     validate_data(model, points if hasattr(points, "columns") else np.empty((1, tensor.shape[1])), skip_check_array=True, reset=reset)
     return tensor
 
-# %% ../nbs/09_autoencoder.ipynb #dde3d561
+# %% ../nbs/09_autoencoder.ipynb #673b88af
 class _Model(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     "What can be done with a fitted Magnitude autoencoder."
     def fit_transform(self, points, y=None):  # (n, d) -> (n, k)
@@ -113,7 +113,7 @@ class _Model(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     @property
     def _n_features_out(self): return self.n_components
 
-# %% ../nbs/09_autoencoder.ipynb #428e953f
+# %% ../nbs/09_autoencoder.ipynb #7f068755
 class MagnitudeAutoencoder(_Model):
     """Reduces the dimension of points with an autoencoder that keeps their weighting, and so their boundary.
 
@@ -126,7 +126,7 @@ class MagnitudeAutoencoder(_Model):
                  scale="auto",                # t, one over the unit of distance; "auto": `choose_scale`
                  weighting_coefficient=20.0,  # λ, how much the weighting loss counts beside the reconstruction loss
                  weighting_loss="l1",         # "l1" or "l2"
-                 strategy=None,               # a strategy; None: `BurnIn()`; the report's own recipe: `Joint.report()`
+                 strategy=None,               # a strategy; None: `BurnIn` fitted to the architecture; the report's own recipe: `Joint.report()`
                  solver=None,                 # a solver for the weightings; None: exact
                  learning_rate=None,          # at its peak; None: the strategy's
                  max_epochs=None,             # of the main phase; None: the strategy's
@@ -145,7 +145,7 @@ class MagnitudeAutoencoder(_Model):
         _fit(self, points)
         return self
 
-# %% ../nbs/09_autoencoder.ipynb #56b03dae
+# %% ../nbs/09_autoencoder.ipynb #9852cfb2
 def _fit(model, points):
     "Trains `model` on `points` and sets its attributes."
     _check_settings(model)
@@ -159,7 +159,7 @@ def _fit(model, points):
     input_weighting = weighting(x.to(device), scale, solver=model.solver)
     offset = _offset(x)
     batch = (x - offset).to(device, torch.float32)
-    strategy = BurnIn() if model.strategy is None else model.strategy
+    strategy = default_strategy(model.architecture) if model.strategy is None else model.strategy
     phases = strategy.phases(model.weighting_coefficient, learning_rate=model.learning_rate, max_epochs=model.max_epochs, batch_size=model.batch_size)
     training = Training(module.float().fit_units(batch), batch, input_weighting.float(), scale, solver=model.solver,
                         weighting_loss=model.weighting_loss, seed=seed, callbacks=model.callbacks, progress=model.progress)
@@ -173,8 +173,8 @@ def _fit(model, points):
     model.embedding_, model.weighting_ = restore(latent, points), restore(input_weighting.to(x.device), points)
     model.embedding_weighting_ = restore(weighting(latent, scale, solver=model.solver), points)
 
-# %% ../nbs/09_autoencoder.ipynb #843c8eb5
-KNOWN = {c.__name__: c for c in (solvers.Inverse, solvers.LU, solvers.Cholesky, strategies.Joint, strategies.BurnIn)}  # what a file may name
+# %% ../nbs/09_autoencoder.ipynb #9a2904e0
+KNOWN = {c.__name__: c for c in (solvers.Inverse, solvers.LU, solvers.Cholesky, strategies.Joint, strategies.BurnIn, strategies.PredictorCorrector, strategies.Cells)}  # what a file may name
 _FORMAT = 1  # raised when files of older versions can no longer be read as they are
 
 def _as_json(value):
@@ -184,7 +184,7 @@ def _as_json(value):
     if type(value).__name__ not in KNOWN: raise ValueError(f"a model with a {type(value).__name__} of your own cannot be saved; save module_.state_dict() instead")
     return {"class": type(value).__name__, **{f.name: _as_json(getattr(value, f.name)) for f in fields(value)}}
 
-# %% ../nbs/09_autoencoder.ipynb #91f4a0d9
+# %% ../nbs/09_autoencoder.ipynb #6f52702e
 def _from_json(value):
     "The setting again; only our own solvers and strategies are known."
     if not isinstance(value, dict): return value
@@ -193,7 +193,7 @@ def _from_json(value):
     if name not in KNOWN: raise ValueError(f"the file names an unknown class {name!r}")
     return KNOWN[name](**settings)
 
-# %% ../nbs/09_autoencoder.ipynb #e53af071
+# %% ../nbs/09_autoencoder.ipynb #6ae607a5
 _UNSAVED = ("callbacks", "random_state", "progress", "device")  # belong to a session, not to a model
 
 def _save(model, path):
@@ -211,7 +211,7 @@ def _save(model, path):
     if not Path(path).parent.is_dir(): raise FileNotFoundError(f"there is no folder {str(Path(path).parent)!r} to save a model in")
     save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, Path(path), metadata={"magnitude_ae": json.dumps(about, default=lambda number: number.item())})
 
-# %% ../nbs/09_autoencoder.ipynb #583def36
+# %% ../nbs/09_autoencoder.ipynb #4daa1b0a
 def _read(path):
     "The tensors and the description in a saved model."
     if not Path(path).is_file(): raise FileNotFoundError(f"there is no file {str(path)!r} to load a model from")
@@ -224,7 +224,7 @@ def _read(path):
     if about["format"] > _FORMAT: raise ValueError(f"{str(path)!r} was written by a newer version of magnitude_ae; upgrade to read it")
     return tensors, about
 
-# %% ../nbs/09_autoencoder.ipynb #ad3a822d
+# %% ../nbs/09_autoencoder.ipynb #f3843850
 def _load(cls, path):
     "The fitted model in a file."
     tensors, about = _read(path)

@@ -5,35 +5,39 @@
 # %% auto #0
 __all__ = ['COLUMNS', 'Training', 'train']
 
-# %% ../nbs/08_training.ipynb #fef09997
+# %% ../nbs/08_training.ipynb #37532100
 import copy
 import time
 import warnings
+import numpy as np
 import torch
+from scipy.spatial import cKDTree
 from tqdm.auto import tqdm
 from .architectures import calibrate
 from .solvers import SingularSimilarityError
 from .strategies import Phase, reconstruction_loss, weighting_loss
 from .weighting import weighting
 
-# %% ../nbs/08_training.ipynb #5465f1d4
-def _losses(training, points, phase):
-    "What is minimised for a batch, and the three losses to report: reconstruction, weighting (NaN when not computed), total."
-    latent, reconstruction = training.module(points)
+# %% ../nbs/08_training.ipynb #145a3127
+def _losses(training, phase, coefficient, rows, around):
+    "What is minimised for a batch, the three losses to report (reconstruction, weighting or NaN, total), and the latents."
+    points = training.points if rows is None else training.points[rows]
+    latent = training.module.encode(points)
     spread = latent.detach().amax(0) - latent.detach().amin(0)
     if not torch.isfinite(spread.square().sum()): raise SingularSimilarityError("the network's latent is not finite")
-    reconstructed, coefficient = reconstruction_loss(reconstruction, points), phase.weighting_coefficient
-    if coefficient == 0: return reconstructed, (reconstructed.item(), float("nan"), reconstructed.item())
-    found, wanted, kind = weighting(latent, training.scale, solver=training.solver), training.input_weighting, training.weighting_loss
+    with torch.set_grad_enabled(phase.reconstruction_coefficient > 0): reconstructed = reconstruction_loss(training.module.decode(latent), points)
+    if coefficient == 0: return reconstructed, (reconstructed.item(), float("nan"), reconstructed.item()), latent
+    wanted, kind = training.input_weighting if rows is None else training.input_weighting[rows], training.weighting_loss
+    found = weighting(latent if around is None else torch.cat([latent, around]), training.scale, solver=training.solver)[:len(latent)]
     plain = weighting_loss(found.detach(), wanted, kind).item()
-    minimised = reconstructed + coefficient * weighting_loss(found, wanted, kind, phase.smoothing)
-    return minimised, (reconstructed.item(), plain, reconstructed.item() + coefficient * plain)
+    minimised = phase.reconstruction_coefficient * reconstructed + coefficient * weighting_loss(found, wanted, kind, phase.smoothing)
+    return minimised, (reconstructed.item(), plain, reconstructed.item() + coefficient * plain), latent
 
-# %% ../nbs/08_training.ipynb #4f5d4fbc
-def _step(training, points, phase):
-    "One optimiser step; returns the losses and the gradient's norm, or None when the step could not be taken."
+# %% ../nbs/08_training.ipynb #e365ae5d
+def _step(training, phase, coefficient, rows=None, around=None):
+    "One optimiser step; returns the losses, the gradient's norm and the latents, or None when the step could not be taken."
     training.module.zero_grad(set_to_none=True)
-    try: minimised, losses = _losses(training, points, phase)
+    try: minimised, losses, latent = _losses(training, phase, coefficient, rows, around)
     except SingularSimilarityError: return None
     if not torch.isfinite(minimised): return None
     if phase.keep == "best" and losses[2] < training.best_loss:
@@ -43,31 +47,64 @@ def _step(training, points, phase):
     if not torch.isfinite(norm): return None
     training.good_state = [p.detach().clone() for p in training.module.parameters()]  # these parameters gave finite losses and gradients
     for optimizer in training.optimizers: optimizer.step()
-    return *losses, norm.item()
+    return (*losses, norm.item()), latent.detach()
 
-# %% ../nbs/08_training.ipynb #ff8f4b86
+# %% ../nbs/08_training.ipynb #ec406b27
 def _batches(n_points, batch_size, generator):
     "Index tensors that split a shuffled 0..n−1 into batches of about `batch_size`; None alone means all points."
     if batch_size is None or batch_size >= n_points: return [None]
     return torch.randperm(n_points, generator=generator, device="cpu").tensor_split(max(1, n_points // batch_size))
 
-# %% ../nbs/08_training.ipynb #d1a97cda
+# %% ../nbs/08_training.ipynb #4ae14ea9
+def _cells(latent, size, generator):
+    "Index tensors that cut the latents (n, k) into cells of at most `size` neighbours."
+    waiting, cells = [torch.arange(len(latent))], []
+    while waiting:
+        rows = waiting.pop()
+        if len(rows) <= size:
+            cells.append(rows)
+            continue
+        direction = torch.randn(latent.shape[1], generator=generator, dtype=latent.dtype)
+        share = 0.35 + 0.3 * torch.rand((), generator=generator).item()
+        order, middle = rows[torch.argsort(latent[rows] @ direction)], max(1, int(share * len(rows)))
+        waiting += [order[:middle], order[middle:]]
+    return cells
+
+def _halo(latent, rows, size):
+    "The `size` points outside of the cell `rows` that are nearest to it."
+    outside = torch.ones(len(latent), dtype=torch.bool).index_fill_(0, rows, False).nonzero()[:, 0]
+    if len(outside) <= size: return outside
+    distance, _ = cKDTree(latent[rows].numpy()).query(latent[outside].numpy())
+    return outside[torch.from_numpy(np.argpartition(distance, size)[:size])]
+
+# %% ../nbs/08_training.ipynb #9c183333
+@torch.no_grad()
+def _latent(training):
+    "The latents of all points as the network has them now, on the CPU."
+    return torch.cat([training.module.encode(part) for part in training.points.split(1000)]).cpu()
+
+# %% ../nbs/08_training.ipynb #0933419e
 COLUMNS = ("epoch", "phase", "reconstruction_loss", "weighting_loss", "total_loss", "weighting_coefficient", "learning_rate", "gradient_norm", "n_skipped", "seconds")
 
 def _epoch(training, phase, number):
     "One epoch of a phase: a record for the history."
     start, sums, taken = time.perf_counter(), torch.zeros(4, dtype=torch.float64, device="cpu"), 0
-    batches = _batches(len(training.points), phase.batch_size, training.generator)
-    for k, batch in enumerate(batches):
-        rate = phase.rate_at((number + (k + 1) / len(batches)) / phase.n_epochs)
+    latent = _latent(training) if phase.batches == "cells" else None
+    batches = _batches(len(training.points), phase.batch_size, training.generator) if latent is None else _cells(latent, phase.batch_size, training.generator)
+    for k, rows in enumerate(batches):
+        progress = (number + (k + 1) / len(batches)) / phase.n_epochs
+        rate, coefficient = phase.rate_at(progress), phase.coefficient_at(progress)
         for group in (group for optimizer in training.optimizers for group in optimizer.param_groups): group["lr"] = rate
-        result = _step(training, training.points if batch is None else training.points[batch], phase)
+        around = None if latent is None else latent[_halo(latent, rows, phase.halo)].to(training.points.device)
+        result = _step(training, phase, coefficient, rows, around)
         training.n_failed = training.n_failed + 1 if result is None else 0
-        if result is not None: sums, taken = sums + torch.tensor(result, dtype=torch.float64, device="cpu"), taken + 1
+        if result is None: continue
+        sums, taken = sums + torch.tensor(result[0], dtype=torch.float64, device="cpu"), taken + 1
+        if latent is not None: latent[rows] = result[1].cpu()
     means = (sums / taken if taken else sums.fill_(float("nan"))).tolist()
-    return dict(zip(COLUMNS, (training.epoch, phase.name, *means[:3], phase.weighting_coefficient, rate, means[3], len(batches) - taken, time.perf_counter() - start)))
+    return dict(zip(COLUMNS, (training.epoch, phase.name, *means[:3], coefficient, rate, means[3], len(batches) - taken, time.perf_counter() - start)))
 
-# %% ../nbs/08_training.ipynb #1eb2cc25
+# %% ../nbs/08_training.ipynb #556b0bfd
 class Training:
     "A network in training: what it learns from, how far it is, and what has happened."
     def __init__(self, 
@@ -85,26 +122,27 @@ class Training:
         self.generator = torch.Generator().manual_seed(seed)
         self.history = {column: [] for column in COLUMNS}
         self.epoch, self.n_failed, self.stopped = 0, 0, None
+        self.optimizers, self.all_optimizers = [], {}
         self.best_loss, self.best_epoch, self.best_state, self.good_state = float("inf"), None, None, None
 
     def stop(self, why):
         "Ends the training after this epoch."
         self.stopped = why
 
-# %% ../nbs/08_training.ipynb #b17b910a
+# %% ../nbs/08_training.ipynb #4af9e1e3
 def _ends(layers): return layers[:1] + layers[-1:]
 
 def _optimizers(module, phase):
-    "The optimisers of a phase: Adam alone, or Muon for the square matrices and Adam for everything else."
+    "The optimisers of a phase: Adam alone, or Muon for the matrices of hidden layers and Adam for everything else."
     parameters = list(module.parameters())
-    outer = [layer for part in (module.encoder, module.decoder) for layer in _ends([m for m in part.modules() if isinstance(m, torch.nn.Linear)])]
-    square = [p for p in parameters if phase.optimizer == "muon" and p.ndim == 2 and p.shape[0] == p.shape[1] and not any(p is layer.weight for layer in outer)]
-    rest = [p for p in parameters if not any(p is q for q in square)]
+    outer = [p for part in (module.encoder, module.decoder) for p in _ends([p for p in part.parameters() if p.ndim > 1])]
+    hidden = [p for p in parameters if phase.optimizer == "muon" and p.ndim == 2 and not any(p is q for q in outer)]
+    rest = [p for p in parameters if not any(p is q for q in hidden)]
     optimizers = [torch.optim.Adam(rest, lr=phase.learning_rate, weight_decay=phase.weight_decay, fused=True)] if rest else []
-    if square: optimizers.append(torch.optim.Muon(square, lr=phase.learning_rate, weight_decay=0.25, adjust_lr_fn="match_rms_adamw"))
+    if hidden: optimizers.append(torch.optim.Muon(hidden, lr=phase.learning_rate, weight_decay=0.25, adjust_lr_fn="match_rms_adamw"))
     return optimizers
 
-# %% ../nbs/08_training.ipynb #b2464d26
+# %% ../nbs/08_training.ipynb #ecde33a0
 def train(training,          # a `Training`
           phases,            # `Phase`s, in order
          ):
@@ -129,12 +167,12 @@ def train(training,          # a `Training`
     training.module.eval()
     return training
 
-# %% ../nbs/08_training.ipynb #8548b8fa
+# %% ../nbs/08_training.ipynb #913208c0
 def _run_phase(training, phase, bar):
     "The epochs of one phase, each recorded, shown and passed to the callbacks."
-    training.optimizers = _optimizers(training.module, phase)
+    training.optimizers = training.all_optimizers.setdefault(phase.name, _optimizers(training.module, phase))
     training.best_loss, training.best_epoch, training.best_state = float("inf"), None, None  # losses of different phases cannot be compared
-    training.module.train()
+    _set_mode(training, phase)
     bar.set_description(phase.name)
     for number in range(phase.n_epochs):
         record = _epoch(training, phase, number)
@@ -146,14 +184,24 @@ def _run_phase(training, phase, bar):
         if any([callback(training) is True for callback in training.callbacks]): training.stop("callback")
         if training.stopped: return
 
-# %% ../nbs/08_training.ipynb #28ac7c55
+def _set_mode(training, phase):
+    "Training mode, but with frozen statistics of batch normalisation where batches are no sample of the points."
+    training.module.train()
+    if phase.batches == "shuffled": return
+    calibrate(training.module, training.points)
+    for layer in training.module.modules():
+        if isinstance(layer, torch.nn.modules.batchnorm._BatchNorm): layer.eval()
+
+# %% ../nbs/08_training.ipynb #5993fb52
 def _check_phases(phases, module, points):
     "Raises `ValueError` for a plan that cannot be carried out."
     if not phases: raise ValueError("the strategy has no phases; it must give at least one")
     for phase in phases:
         if not isinstance(phase, Phase): raise TypeError(f"a strategy must give Phase objects, not {phase!r}")
-        if phase.weighting_coefficient and phase.batch_size is not None:
-            raise ValueError(f"phase {phase.name!r} asks for the weighting loss on batches of {phase.batch_size}; "
-                             "the weighting needs all points at once: set batch_size=None in it")
+        if phase.weighting_coefficient and phase.batch_size is not None and phase.batches == "shuffled":
+            raise ValueError(f"phase {phase.name!r} asks for the weighting loss on shuffled batches of {phase.batch_size}, which know nothing of their neighbours; "
+                             "set batches='cells', or batch_size=None for all points at once")
+        if phase.batches == "cells" and phase.batch_size is None: raise ValueError(f"phase {phase.name!r} asks for cells of no size; set batch_size to the largest number of points of a cell")
+        if not phase.weighting_coefficient and not phase.reconstruction_coefficient: raise ValueError(f"phase {phase.name!r} minimises nothing; give it a coefficient above 0")
     if len(points) < 2 and any(isinstance(m, torch.nn.modules.batchnorm._BatchNorm) for m in module.modules()):
         raise ValueError("points has a single row; an autoencoder needs at least two points to train on")
