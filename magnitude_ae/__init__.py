@@ -19,7 +19,16 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from magnitude_ae import datasets, plots
     from magnitude_ae.autoencoder import MagnitudeAutoencoder
-    from magnitude_ae.evaluation import boundary_correlation, compare_embeddings, continuity, trustworthiness
+    from magnitude_ae.evaluation import (
+        baselines,
+        boundary_auc,
+        boundary_correlation,
+        compare_embeddings,
+        continuity,
+        density_divergence,
+        evaluate_held_out,
+        trustworthiness,
+    )
     from magnitude_ae.similarity import Similarity, distance_matrix, similarity_matrix
     from magnitude_ae.solvers import LU, Cholesky, Inverse, NotPositiveDefiniteError, SingularSimilarityError, Solution
     from magnitude_ae.strategies import BurnIn, Joint
@@ -35,7 +44,16 @@ _NAMES = {  # name -> the module that defines it
         "weighting": ("choose_scale", "magnitude", "magnitude_function", "solve", "spread", "weighting"),
         "strategies": ("BurnIn", "Joint"),
         "autoencoder": ("MagnitudeAutoencoder",),
-        "evaluation": ("boundary_correlation", "compare_embeddings", "continuity", "trustworthiness"),
+        "evaluation": (
+            "baselines",
+            "boundary_auc",
+            "boundary_correlation",
+            "compare_embeddings",
+            "continuity",
+            "density_divergence",
+            "evaluate_held_out",
+            "trustworthiness",
+        ),
     }.items()
     for name in names
 }

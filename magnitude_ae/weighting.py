@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['weighting', 'magnitude', 'solve', 'MagnitudeFunction', 'magnitude_function', 'spread', 'choose_scale']
 
-# %% ../nbs/05_weighting.ipynb #227ade11
+# %% ../nbs/05_weighting.ipynb #499ea5fe
 import numbers
 import warnings
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from scipy.sparse.csgraph import connected_components
 from .similarity import Similarity, as_tensor, restore, distinct
 from .solvers import LU, TOLERANCE, Cholesky, Factor, SingularSimilarityError, Solution, Solver, residual
 
-# %% ../nbs/05_weighting.ipynb #f438e3dd
+# %% ../nbs/05_weighting.ipynb #82354cf2
 def _attempts(similarity):
     "Functions that make a factor, the cheapest first, each with a word about itself."
     if similarity.dtype == torch.float64 or similarity.metric == "euclidean": yield "Cholesky", lambda: Cholesky().factor(similarity)
@@ -28,7 +28,7 @@ def _attempts(similarity):
     for radius in (1e-14, 1e-12, 1e-11, *wider):
         yield f"Cholesky, points closer than {radius:.0e} merged", lambda: Factor(Cholesky(), exact, _merged(exact, radius))
 
-# %% ../nbs/05_weighting.ipynb #8c5fd8b6
+# %% ../nbs/05_weighting.ipynb #c77203f3
 def _merged(similarity, radius):  # radius: in scaled distance, t·d
     "Groups of points chained together by steps shorter than `radius`, in the form of `distinct`."
     detached = similarity.detach()
@@ -39,7 +39,7 @@ def _merged(similarity, radius):  # radius: in scaled distance, t·d
     _, first, sizes = np.unique(group, return_index=True, return_counts=True)
     return tuple(torch.from_numpy(part.astype(np.int64)).to(similarity.device) for part in (first, group, sizes))
 
-# %% ../nbs/05_weighting.ipynb #28e89ae5
+# %% ../nbs/05_weighting.ipynb #6dd7423b
 def _weigh(similarity, solver=None):
     "The weighting by the named solver or by the first attempt that is exact: value, factor and a word about it."
     if solver is not None and not isinstance(solver, Solver):
@@ -59,7 +59,7 @@ def _weigh(similarity, solver=None):
     if best is None: raise failure
     return best
 
-# %% ../nbs/05_weighting.ipynb #28d5fc40
+# %% ../nbs/05_weighting.ipynb #b8a3cf0c
 def _scales(scale):
     "The scales as a list, and whether several were asked for."
     if isinstance(scale, (torch.Tensor, np.ndarray)): several = scale.ndim > 0
@@ -68,7 +68,7 @@ def _scales(scale):
     if not scales: raise ValueError("scale is an empty sequence; pass at least one positive number")
     return scales, several
 
-# %% ../nbs/05_weighting.ipynb #0259ef30
+# %% ../nbs/05_weighting.ipynb #418ddc81
 def weighting(points,                  # (n, d) tensor, array, DataFrame or list; (n, n) distances when metric="precomputed"
               scale=1.0,               # t, one over the unit of distance; or a sequence of s scales
               *, metric="euclidean",   # a name that scikit-learn's `pairwise_distances` knows
@@ -86,7 +86,7 @@ def weighting(points,                  # (n, d) tensor, array, DataFrame or list
     _warn(complaints)
     return restore(torch.stack(rows) if several else rows[0], points, *scales)
 
-# %% ../nbs/05_weighting.ipynb #30cde3d0
+# %% ../nbs/05_weighting.ipynb #4ae6692f
 def _weighed(similarity, solver):
     "The weighting and what there is to complain about it; the factor is let go unless a gradient needs it."
     value, factor, facts = _weigh(similarity, solver)
@@ -102,7 +102,7 @@ def _warn(complaints):
     for complaint in complaints:
         if complaint: warnings.warn(complaint, RuntimeWarning, stacklevel=3)
 
-# %% ../nbs/05_weighting.ipynb #f52301fb
+# %% ../nbs/05_weighting.ipynb #57b2f7a7
 def magnitude(points,                  # (n, d) tensor, array, DataFrame or list; (n, n) distances when metric="precomputed"
               scale=1.0,               # t, one over the unit of distance; or a sequence of s scales
               *, metric="euclidean",   # a name that scikit-learn's `pairwise_distances` knows
@@ -116,7 +116,7 @@ def magnitude(points,                  # (n, d) tensor, array, DataFrame or list
     values = [row.sum() for row in rows]
     return restore(torch.stack(values) if several else values[0], points, *scales)
 
-# %% ../nbs/05_weighting.ipynb #bec2a4df
+# %% ../nbs/05_weighting.ipynb #66cc4999
 def solve(points,                  # (n, d) tensor, array, DataFrame or list; (n, n) distances when metric="precomputed"
           scale=1.0,               # t, one over the unit of distance
           *, metric="euclidean",   # a name that scikit-learn's `pairwise_distances` knows
@@ -130,7 +130,7 @@ def solve(points,                  # (n, d) tensor, array, DataFrame or list; (n
     if miss > tolerance: message += f", above {tolerance:.0e}; " + factor.solver._remedy(similarity)
     return Solution(restore(value, points, scale), miss, facts["n_steps"], miss <= tolerance, message, factor.solver)
 
-# %% ../nbs/05_weighting.ipynb #83c76cf2
+# %% ../nbs/05_weighting.ipynb #7691c8be
 @dataclass(frozen=True, eq=False)
 class MagnitudeFunction:
     "Magnitudes at several scales; unpacks into `scales, values`."
@@ -144,7 +144,7 @@ class MagnitudeFunction:
         scales, values = (part.detach().cpu().numpy() if isinstance(part, torch.Tensor) else part for part in self)
         return plots.magnitude_curve(scales, values, ax=ax, n_points=self.n_points, **kwargs)
 
-# %% ../nbs/05_weighting.ipynb #097eca09
+# %% ../nbs/05_weighting.ipynb #0e43fbe0
 def magnitude_function(points,                # (n, d) tensor, array, DataFrame or list; (n, n) distances when metric="precomputed"
                        scales=None,           # (s,) scales; None: 50 of them, from one effective point to n
                        *, metric="euclidean",  # a name that scikit-learn's `pairwise_distances` knows
@@ -169,7 +169,7 @@ def magnitude_function(points,                # (n, d) tensor, array, DataFrame 
     _warn(poles)
     return MagnitudeFunction(scales, restore(torch.stack(values), points, *listed), len(space))
 
-# %% ../nbs/05_weighting.ipynb #addcd24e
+# %% ../nbs/05_weighting.ipynb #8d8a32a0
 def _scale_range(space):
     "Scales at which the distinct points are hardly more than one, and hardly fewer than all: (low, high)."
     groups = distinct(space)
@@ -181,7 +181,7 @@ def _scale_range(space):
     largest = max(first[torch.isfinite(first)].max().item(), typical)
     return 0.01 / largest, 10 / typical
 
-# %% ../nbs/05_weighting.ipynb #e7a6d367
+# %% ../nbs/05_weighting.ipynb #02bf2851
 def spread(points,                  # (n, d) tensor, array, DataFrame or list; (n, n) distances when metric="precomputed"
            scale=1.0,               # t, one over the unit of distance; or a sequence of s scales
            *, metric="euclidean",   # a name that scikit-learn's `pairwise_distances` knows
@@ -193,27 +193,11 @@ def spread(points,                  # (n, d) tensor, array, DataFrame or list; (
     values = [(space.at(t) @ ones).reciprocal().sum() for t in scales]
     return restore(torch.stack(values) if several else values[0], points, *scales)
 
-# %% ../nbs/05_weighting.ipynb #3e597e22
+# %% ../nbs/05_weighting.ipynb #1e3158b6
 _FRACTIONS = {"fraction": 0.05, "convergence": 0.95}
 
-def choose_scale(points,                  # (n, d) tensor, array, DataFrame or list; (n, n) distances when metric="precomputed"
-                 method="fraction",       # "fraction": `fraction` of the points effective; "convergence": 95 % of them
-                 *, metric="euclidean",   # a name that scikit-learn's `pairwise_distances` knows
-                 fraction=None,           # in (0, 1), for method="fraction"; None: 0.05
-                 solver=None,             # a solver such as `Cholesky()`; None: exact
-                ) -> float:               # t, one over the unit of distance
-    """A scale at which the weighting marks the boundary, from the points alone: (Mag − 1) / (n − 1) equals `fraction`.
-
-    Raises `ValueError` when all points coincide, for a `fraction` outside (0, 1), or for an unknown method.
-    """
-    if method not in _FRACTIONS: raise ValueError(f"method {method!r} is not known; choose one of {', '.join(_FRACTIONS)}")
-    if fraction is None: fraction = _FRACTIONS[method]
-    elif method != "fraction": raise ValueError(f"fraction goes with method='fraction', not {method!r}")
-    if not (isinstance(fraction, numbers.Real) and 0 < fraction < 1): raise ValueError(f"fraction must lie between 0 and 1, not {fraction!r}")
-    space = Similarity(points, 1.0, metric).detach()
-    groups = distinct(space)
-    n = len(space) if groups is None else len(groups[0])
-    target = fraction * n if method == "convergence" else 1 + fraction * (n - 1)
+def _scale_of_magnitude(space, target, solver):
+    "The scale at which the magnitude of the space is `target`."
     def excess(log_t): return _weigh(space.at(float(np.exp(log_t))), solver)[0].double().sum().item() - target
     low, high = np.log(_scale_range(space))
     for _ in range(5): low, high = low - 2 * (excess(low) > 0), high + 2 * (excess(high) < 0)
@@ -221,3 +205,52 @@ def choose_scale(points,                  # (n, d) tensor, array, DataFrame or l
     root = brentq(excess, low, high, xtol=1e-4)
     if abs(excess(root)) > 0.1 * target: raise ValueError("the magnitude function of this space jumps over the wanted fraction at a pole; pass a scale")
     return float(np.exp(root))
+
+# %% ../nbs/05_weighting.ipynb #bccf1b08
+def _scale_of_growth(space, solver):
+    "The scale at which the magnitude grows fastest, on logarithmic axes; to a tenth."
+    def log_magnitude(log_t):
+        try: value = _weigh(space.at(float(np.exp(log_t))), solver)[0].double().sum().item()
+        except SingularSimilarityError: return np.nan
+        return np.log(value) if value > 0 else np.nan
+    low, high = np.log(_scale_range(space))
+    for n_steps in (33, 9):  # a coarse look, then a closer one around the best
+        grid = np.linspace(low, high, n_steps)
+        slopes = np.gradient([log_magnitude(log_t) for log_t in grid], grid)
+        if np.isnan(slopes).all(): raise ValueError("this space has no positive magnitude to watch growing; pass a scale")
+        best = int(np.nanargmax(slopes))
+        low, high = grid[max(best - 1, 0)], grid[min(best + 1, n_steps - 1)]
+    return float(np.exp(grid[best]))
+
+# %% ../nbs/05_weighting.ipynb #5819a61a
+def _scale_of_lowest(loss, scales):
+    "The scale at which a function of it is lowest; where it is NaN does not count."
+    values = np.array([float(loss(float(t))) for t in scales])
+    if np.isnan(values).all(): raise ValueError("method gave NaN at every scale; let it return a number to minimise")
+    return float(np.asarray(scales, dtype=float)[np.nanargmin(values)])
+
+# %% ../nbs/05_weighting.ipynb #5082fb5c
+def choose_scale(points,                  # (n, d) tensor, array, DataFrame or list; (n, n) distances when metric="precomputed"
+                 method="fraction",       # "fraction": `fraction` of the points effective; "convergence": 95 % of them; "growth": where magnitude grows fastest; or a function t -> loss
+                 *, metric="euclidean",   # a name that scikit-learn's `pairwise_distances` knows
+                 fraction=None,           # in (0, 1), for method="fraction"; None: 0.05
+                 scales=None,             # the scales at which a function is tried; None: the default's choice times 2⁻⁵, …, 2⁵
+                 solver=None,             # a solver such as `Cholesky()`; None: exact
+                ) -> float:               # t, one over the unit of distance
+    """A scale at which the weighting marks the boundary, from the points alone: (Mag − 1) / (n − 1) equals `fraction`, unless another method is named.
+
+    Raises `ValueError` when all points coincide, for a `fraction` outside (0, 1), or for an unknown method.
+    """
+    if not callable(method) and method not in (*_FRACTIONS, "growth"):
+        raise ValueError(f"method {method!r} is not known; choose one of {', '.join(_FRACTIONS)}, growth, or pass a function of the scale to minimise")
+    if fraction is not None and method != "fraction": raise ValueError(f"fraction goes with method='fraction', not {method!r}")
+    if scales is not None and not callable(method): raise ValueError(f"scales goes with a function as method, not {method!r}")
+    if fraction is None: fraction = 0.95 if method == "convergence" else _FRACTIONS["fraction"]
+    if not (isinstance(fraction, numbers.Real) and 0 < fraction < 1): raise ValueError(f"fraction must lie between 0 and 1, not {fraction!r}")
+    space = Similarity(points, 1.0, metric).detach()
+    if scales is not None: return _scale_of_lowest(method, _scales(scales)[0])
+    if method == "growth": return _scale_of_growth(space, solver)
+    groups = distinct(space)
+    n = len(space) if groups is None else len(groups[0])
+    found = _scale_of_magnitude(space, fraction * n if method == "convergence" else 1 + fraction * (n - 1), solver)
+    return _scale_of_lowest(method, found * 2.0 ** np.arange(-5, 6)) if callable(method) else found

@@ -409,3 +409,62 @@ def test_a_hopeless_space_is_not_sent_to_a_solver_that_was_tried():
 def test_choose_scale_of_two_points():
     "1 + tanh(t d / 2) = 1 + fraction has a closed solution."
     assert mag.choose_scale([[0.0], [3.0]], fraction=0.4) == pytest.approx(2 * np.arctanh(0.4) / 3, rel=1e-3)
+
+
+def test_the_growth_of_two_points_has_its_peak_where_the_formula_has():
+    x = np.linspace(0.01, 10, 100_001)  # t d / 2 in 1 + tanh(t d / 2)
+    slope = x / np.cosh(x) ** 2 / (1 + np.tanh(x))
+    expected = 2 * x[slope.argmax()] / 3
+    assert mag.choose_scale([[0.0], [3.0]], "growth") == pytest.approx(expected, rel=0.15)  # the grid's step in log t is 0.05 to 0.1
+
+
+def test_the_growth_is_largest_at_the_scale_it_chooses():
+    t = mag.choose_scale(POINTS, "growth")
+
+    def slope(t):
+        return np.log(mag.magnitude(POINTS, 1.1 * t) / mag.magnitude(POINTS, t / 1.1)) / (2 * np.log(1.1))
+
+    assert type(t) is float and all(slope(t) > slope(factor * t) - 1e-3 for factor in (0.1, 0.5, 0.8, 1.25, 2, 10))
+
+
+@pytest.mark.parametrize("factor", [1e-6, 3.0, 1e5])
+def test_the_growth_is_covariant_and_ignores_copies(factor):
+    t = mag.choose_scale(POINTS, "growth")
+    assert mag.choose_scale(POINTS * factor, "growth") == pytest.approx(t / factor, rel=1e-6)
+    assert mag.choose_scale(np.repeat(POINTS, 2, 0) * factor, "growth") == pytest.approx(t / factor, rel=0.1)  # another grid
+
+
+def test_a_function_of_the_scale_is_minimised_around_the_default():
+    tried = []
+
+    def loss(t):
+        tried.append(t)
+        return abs(np.log(t / mag.choose_scale(POINTS)) - np.log(8))
+
+    assert mag.choose_scale(POINTS, loss) == pytest.approx(8 * mag.choose_scale(POINTS))
+    np.testing.assert_allclose(tried, mag.choose_scale(POINTS) * 2.0 ** np.arange(-5, 6))
+    assert all(type(t) is float for t in tried)
+
+
+@pytest.mark.parametrize("scales", [[1, 2, 4], np.array([1.0, 2.0, 4.0]), torch.tensor([1.0, 2.0, 4.0]), range(1, 5)])
+def test_a_function_of_the_scale_is_tried_at_the_scales_given(scales):
+    t = mag.choose_scale(POINTS, lambda t: torch.tensor((t - 1.9) ** 2), scales=scales)
+    assert type(t) is float and t == 2.0
+
+
+def test_a_scale_where_the_function_fails_does_not_count():
+    assert mag.choose_scale(POINTS, lambda t: float("nan") if t < 3 else t, scales=[1, 2, 3, 4]) == 3
+    with pytest.raises(ValueError, match="NaN at every scale"):
+        mag.choose_scale(POINTS, lambda t: np.nan, scales=[1, 2])
+
+
+def test_arguments_that_do_not_go_together():
+    with pytest.raises(ValueError, match="scales goes with a function"):
+        mag.choose_scale(POINTS, scales=[1, 2])
+    for method in ("growth", lambda t: t):
+        with pytest.raises(ValueError, match="fraction goes with method='fraction'"):
+            mag.choose_scale(POINTS, method, fraction=0.5)
+    with pytest.raises(ValueError, match="empty"):
+        mag.choose_scale(POINTS, lambda t: t, scales=[])
+    with pytest.raises(ValueError, match="coincide"):
+        mag.choose_scale(np.ones((3, 2)), "growth")

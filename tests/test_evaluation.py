@@ -1,0 +1,185 @@
+"""How embeddings are judged: measures against independent computations, baselines with and without the extra."""
+
+import sys
+from types import ModuleType
+
+import numpy as np
+import pytest
+import torch
+from scipy.spatial.distance import cdist
+from scipy.stats import entropy
+from sklearn.manifold import trustworthiness as sklearn_trustworthiness
+
+import magnitude_ae as mag
+from magnitude_ae import evaluation
+
+rng = np.random.default_rng(0)
+ball = mag.datasets.ball(90, random_state=0)
+shadow = ball[:, :2] * [1.0, 0.3]
+
+
+# ---- density
+
+
+@pytest.mark.parametrize("sigma", [0.01, 0.1, 1])
+def test_density_divergence_is_the_entropy_of_kernel_densities(sigma):
+    def density(points):
+        distances = cdist(points, points)
+        return np.exp(-((distances / distances.max()) ** 2) / sigma).sum(0)
+
+    expected = entropy(density(ball), density(shadow))  # scipy normalises both
+    assert evaluation.density_divergence(ball, shadow, sigma) == pytest.approx(expected, rel=1e-9)
+
+
+def test_density_divergence_knows_no_size_place_or_turn():
+    turned = 100 + 7 * ball @ np.linalg.qr(rng.normal(size=(3, 3)))[0]
+    assert evaluation.density_divergence(ball, turned) == pytest.approx(0, abs=1e-12)
+
+
+def test_density_divergence_of_collapsed_embeddings_is_finite():
+    collapsed = np.zeros((90, 2))
+    expected = evaluation._density(ball, 0.1) @ np.log(90 * evaluation._density(ball, 0.1))
+    assert evaluation.density_divergence(ball, collapsed) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("sigma", [0, -1, np.nan, np.inf, "0.1"])
+def test_density_divergence_needs_a_width(sigma):
+    with pytest.raises(ValueError, match="sigma is"):
+        evaluation.density_divergence(ball, shadow, sigma)
+
+
+# ---- baselines
+
+
+@pytest.fixture
+def fake_umap(monkeypatch):
+    "A package umap whose embedding is the first two columns; records what it was made with."
+    module, made = ModuleType("umap"), []
+
+    class UMAP:
+        def __init__(self, **settings):
+            made.append(settings)
+
+        def fit_transform(self, x):
+            return x[:, :2].astype(np.float32)
+
+    module.UMAP, module.__spec__ = UMAP, object()
+    monkeypatch.setitem(sys.modules, "umap", module)
+    return made
+
+
+@pytest.fixture
+def no_umap(monkeypatch):
+    monkeypatch.setitem(sys.modules, "umap", None)
+    monkeypatch.setattr(evaluation, "find_spec", lambda name: None)
+
+
+def test_umap_is_a_baseline_where_it_is_installed(fake_umap):
+    embeddings = evaluation.baselines(ball, random_state=3)
+    assert list(embeddings) == ["PCA", "t-SNE", "UMAP"]
+    assert all(e.shape == (90, 2) and e.dtype == np.float64 for e in embeddings.values())
+    assert fake_umap == [{"n_components": 2, "n_neighbors": 15, "random_state": 3, "n_jobs": 1}]
+
+
+def test_umap_may_use_all_cores_without_a_seed(fake_umap):
+    evaluation.baselines(ball[:5], methods="UMAP")
+    assert "n_jobs" not in fake_umap[0] and fake_umap[0]["n_neighbors"] == 4
+
+
+def test_without_umap_the_rest_is_compared(no_umap):
+    assert list(evaluation.baselines(ball, random_state=0)) == ["PCA", "t-SNE"]
+    with pytest.raises(ModuleNotFoundError, match=r"magnitude_ae\[compare\]"):
+        evaluation.baselines(ball, methods=["PCA", "UMAP"])
+
+
+def test_methods_are_chosen_by_name():
+    assert list(evaluation.baselines(ball, methods=["PCA"])) == ["PCA"]
+    np.testing.assert_array_equal(*(evaluation.baselines(ball, random_state=5, methods="t-SNE")["t-SNE"] for _ in range(2)))
+    with pytest.raises(ValueError, match="isomap"):
+        evaluation.baselines(ball, methods=["isomap"])
+
+
+def test_the_table_holds_every_measure():
+    table = evaluation.compare_embeddings(ball, {"shadow": shadow}, 0.7, {"shadow": ball + 2})
+    row = table.loc["shadow"]
+    assert row["rho"] == evaluation.boundary_correlation(ball, shadow, 0.7)
+    assert row["KL 0.01"] == evaluation.density_divergence(ball, shadow, 0.01)
+    assert row["KL 0.1"] == evaluation.density_divergence(ball, shadow, 0.1)
+    assert row["trustworthiness"] == pytest.approx(sklearn_trustworthiness(ball, shadow, n_neighbors=12))
+    assert row["continuity"] == pytest.approx(sklearn_trustworthiness(shadow, ball, n_neighbors=12))
+    assert row["reconstruction error"] == pytest.approx(4)
+
+
+# ---- held-out points
+
+
+class Shadow:
+    "Keeps two columns, and knows nothing of the others."
+
+    scale_ = 0.8
+
+    def transform(self, points):
+        return points.reshape(len(points), -1)[:, :2]
+
+    def inverse_transform(self, latent):
+        nothing = torch.zeros_like if isinstance(latent, torch.Tensor) else np.zeros_like
+        return (torch.hstack if isinstance(latent, torch.Tensor) else np.hstack)([latent, nothing(latent)[:, :1]])
+
+
+def test_held_out_points_are_weighed_within_the_whole():
+    table = evaluation.evaluate_held_out(Shadow(), ball[:60], ball[60:])
+    whole, flat = mag.weighting(ball, 0.8), mag.weighting(ball[:, :2], 0.8)
+    alone = evaluation.boundary_correlation(ball[:60], ball[:60, :2], 0.8)
+    expected = [alone, np.corrcoef(whole[:60], flat[:60])[0, 1], np.corrcoef(whole[60:], flat[60:])[0, 1]]
+    np.testing.assert_allclose(table["rho"], expected, rtol=1e-9)
+    squares = ball[:, 2] ** 2 / 3
+    np.testing.assert_allclose(table["reconstruction error"], [squares[:60].mean(), squares[:60].mean(), squares[60:].mean()])
+    assert list(table["n"]) == [60, 60, 30]
+
+
+def test_held_out_trustworthiness_adds_up_to_that_of_the_whole():
+    table = evaluation.evaluate_held_out(Shadow(), ball[:60], ball[60:])
+    assert table["trustworthiness"].iloc[0] == pytest.approx(sklearn_trustworthiness(ball[:60], ball[:60, :2], n_neighbors=12))
+    mean = np.average(table["trustworthiness"].iloc[1:], weights=[60, 30])
+    assert mean == pytest.approx(sklearn_trustworthiness(ball, ball[:, :2], n_neighbors=12))
+
+
+@pytest.mark.parametrize("n, k", [(25, 12), (40, 1), (2500, 12)])
+def test_row_trustworthiness_is_scikit_learns(n, k):
+    x, h = rng.normal(size=(n, 9)), rng.normal(size=(n, 2))
+    assert evaluation._row_trustworthiness(x, h, k).mean() == pytest.approx(sklearn_trustworthiness(x, h, n_neighbors=k))
+
+
+def test_held_out_takes_tensors_and_images():
+    images = torch.tensor(ball[:, None, None, :])
+    table = evaluation.evaluate_held_out(Shadow(), images[:60], images[60:])
+    np.testing.assert_allclose(table, evaluation.evaluate_held_out(Shadow(), ball[:60], ball[60:]))
+
+
+def test_held_out_needs_points_of_one_kind():
+    with pytest.raises(ValueError, match="train_points has 3 columns and new_points 2"):
+        evaluation.evaluate_held_out(Shadow(), ball, shadow)
+
+
+def test_held_out_asks_nothing_of_the_new_points_in_training():
+    "The trained rows do not change with the new ones, but for what being among them does."
+    model = mag.MagnitudeAutoencoder(scale=1.0, max_epochs=2, strategy=mag.Joint(2), random_state=0, progress=False).fit(ball[:60])
+    first = evaluation.evaluate_held_out(model, ball[:60], ball[60:]).iloc[0]
+    np.testing.assert_array_equal(first, evaluation.evaluate_held_out(model, ball[:60], ball[60:70]).iloc[0])
+
+
+# ---- known boundaries
+
+
+def test_boundary_auc_counts_pairs_in_order():
+    disc, to_edge = mag.datasets.disc(80, random_state=0, return_boundary_distance=True)
+    rim, weights = to_edge < 0.5, mag.weighting(disc, 0.5)
+    expected = (weights[rim][:, None] > weights[~rim][None, :]).mean()
+    assert evaluation.boundary_auc(disc, rim, 0.5) == pytest.approx(expected)
+    assert evaluation.boundary_auc(disc, ~rim, 0.5) == pytest.approx(1 - expected)
+
+
+@pytest.mark.parametrize("wrong", [np.ones(90, bool), np.zeros(90, bool), np.arange(90.0), np.arange(90) % 2, np.arange(89) < 5])
+def test_boundary_auc_needs_two_kinds_of_points(wrong):
+    with pytest.raises(ValueError, match="is_boundary"):
+        evaluation.boundary_auc(ball, wrong)
