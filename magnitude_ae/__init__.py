@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     )
     from magnitude_ae.similarity import Similarity, distance_matrix, similarity_matrix
     from magnitude_ae.solvers import LU, Cholesky, Inverse, NotPositiveDefiniteError, SingularSimilarityError, Solution
-    from magnitude_ae.strategies import BurnIn, Joint
+    from magnitude_ae.strategies import BurnIn, Cells, Joint, PredictorCorrector
     from magnitude_ae.weighting import choose_scale, magnitude, magnitude_function, solve, spread, weighting
 
 _MODULES = ("datasets", "plots")  # reached as mag.datasets, mag.plots
@@ -42,7 +42,7 @@ _NAMES = {  # name -> the module that defines it
         "similarity": ("Similarity", "distance_matrix", "similarity_matrix"),
         "solvers": ("LU", "Cholesky", "Inverse", "NotPositiveDefiniteError", "SingularSimilarityError", "Solution"),
         "weighting": ("choose_scale", "magnitude", "magnitude_function", "solve", "spread", "weighting"),
-        "strategies": ("BurnIn", "Joint"),
+        "strategies": ("BurnIn", "Cells", "Joint", "PredictorCorrector"),
         "autoencoder": ("MagnitudeAutoencoder",),
         "evaluation": (
             "baselines",

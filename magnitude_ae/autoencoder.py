@@ -73,16 +73,17 @@ def _offset(points):
     mean, size = points.double().mean(0), points.double().std(0).max()
     return mean if mean.abs().max() > 100 * size else torch.zeros_like(mean)
 
-# %% ../nbs/09_autoencoder.ipynb #314e4051
+# %% ../nbs/09_autoencoder.ipynb #8bb1b538
 def _checked_points(model, points, reset):
     "`points` as a checked tensor, its columns compared with those seen in `fit` (or noted, if `reset`)."
     if not reset: check_is_fitted(model, "module_")
+    if model.architecture == "convolutional" and getattr(points, "ndim", 2) > 2: points = points.reshape(len(points), -1)  # images: a row each
     tensor = as_tensor(points)
     check_finite(tensor)
     validate_data(model, points if hasattr(points, "columns") else np.empty((1, tensor.shape[1])), skip_check_array=True, reset=reset)
     return tensor
 
-# %% ../nbs/09_autoencoder.ipynb #673b88af
+# %% ../nbs/09_autoencoder.ipynb #b05fb61a
 class _Model(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     "What can be done with a fitted Magnitude autoencoder."
     def fit_transform(self, points, y=None):  # (n, d) -> (n, k)
@@ -94,12 +95,13 @@ class _Model(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         return restore(_apply(self, "encode", _checked_points(self, points, reset=False)), points)
 
     def inverse_transform(self, latent):  # (n, k) -> (n, d)
-        "The points that the decoder makes of latents, in the units of the training data."
+        "The points that the decoder makes of latents, in the units of the training data; images, if those were images."
         check_is_fitted(self, "module_")
         tensor = as_tensor(latent, "latent")
         check_finite(tensor, "latent")
         if tensor.shape[1] != self.n_components: raise ValueError(f"latent has {tensor.shape[1]} columns; this model has n_components={self.n_components}")
-        return restore(_apply(self, "decode", tensor), latent)
+        back = restore(_apply(self, "decode", tensor), latent)
+        return back.reshape(-1, *self.image_shape_) if self.image_shape_ else back
 
     def save(self, path):  # a file to write
         "Writes the fitted model to one safetensors file. Raises `NotFittedError`, `OSError`, or `ValueError` for an architecture of your own."
@@ -113,7 +115,7 @@ class _Model(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     @property
     def _n_features_out(self): return self.n_components
 
-# %% ../nbs/09_autoencoder.ipynb #7f068755
+# %% ../nbs/09_autoencoder.ipynb #d92dd7be
 class MagnitudeAutoencoder(_Model):
     """Reduces the dimension of points with an autoencoder that keeps their weighting, and so their boundary.
 
@@ -140,16 +142,17 @@ class MagnitudeAutoencoder(_Model):
         self.learning_rate, self.max_epochs, self.batch_size, self.device = learning_rate, max_epochs, batch_size, device
         self.random_state, self.progress, self.callbacks = random_state, progress, callbacks
 
-    def fit(self, points, y=None):  # (n, d)
+    def fit(self, points, y=None):  # (n, d); for the convolutional architecture also (n, s, s) or (n, 1, s, s)
         "Trains on `points`; `y` is ignored. Raises `TypeError` or `ValueError` for points or settings that cannot be used."
         _fit(self, points)
         return self
 
-# %% ../nbs/09_autoencoder.ipynb #9852cfb2
+# %% ../nbs/09_autoencoder.ipynb #70ffe525
 def _fit(model, points):
     "Trains `model` on `points` and sets its attributes."
     _check_settings(model)
     tensor = _checked_points(model, points, reset=True)
+    model.image_shape_ = tuple(points.shape[1:]) if getattr(points, "ndim", 2) > 2 else ()
     device, seed, x = _device(model.device), _seed(model.random_state), tensor.detach()
     with torch.random.fork_rng(devices=[]):  # the layers' initial values; the global generator is put back afterwards
         torch.default_generator.manual_seed(seed)
@@ -193,7 +196,7 @@ def _from_json(value):
     if name not in KNOWN: raise ValueError(f"the file names an unknown class {name!r}")
     return KNOWN[name](**settings)
 
-# %% ../nbs/09_autoencoder.ipynb #6ae607a5
+# %% ../nbs/09_autoencoder.ipynb #05e14440
 _UNSAVED = ("callbacks", "random_state", "progress", "device")  # belong to a session, not to a model
 
 def _save(model, path):
@@ -206,7 +209,7 @@ def _save(model, path):
     for name in ("embedding_", "weighting_", "embedding_weighting_", "offset_"): tensors[name] = torch.as_tensor(getattr(model, name))
     phases = model.history_["phase"]
     tensors |= {f"history.{k}": torch.tensor(v, dtype=torch.float64) for k, v in model.history_.items() if k != "phase"}
-    about = {"format": _FORMAT, "settings": settings, "scale": model.scale_, "seed": model.seed_, "n_features_in": model.n_features_in_, "phases": phases,
+    about = {"format": _FORMAT, "settings": settings, "scale": model.scale_, "seed": model.seed_, "n_features_in": model.n_features_in_, "image_shape": list(model.image_shape_), "phases": phases,
              "feature_names_in": list(getattr(model, "feature_names_in_", [])), "tensor": isinstance(model.embedding_, torch.Tensor)}
     if not Path(path).parent.is_dir(): raise FileNotFoundError(f"there is no folder {str(Path(path).parent)!r} to save a model in")
     save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, Path(path), metadata={"magnitude_ae": json.dumps(about, default=lambda number: number.item())})
@@ -224,13 +227,14 @@ def _read(path):
     if about["format"] > _FORMAT: raise ValueError(f"{str(path)!r} was written by a newer version of magnitude_ae; upgrade to read it")
     return tensors, about
 
-# %% ../nbs/09_autoencoder.ipynb #f3843850
+# %% ../nbs/09_autoencoder.ipynb #ffae603e
 def _load(cls, path):
     "The fitted model in a file."
     tensors, about = _read(path)
     try:
         model = cls(**{k: _from_json(v) for k, v in about["settings"].items()})
         model.scale_, model.seed_, model.n_features_in_ = about["scale"], about["seed"], about["n_features_in"]
+        model.image_shape_ = tuple(about["image_shape"])
         if about["feature_names_in"]: model.feature_names_in_ = np.array(about["feature_names_in"], dtype=object)
         module = build(model.architecture, model.n_features_in_, model.n_components)
         module.centre = module.centre.new_zeros(model.n_features_in_)

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['TABLES', 'app', 'read_table', 'check_writable', 'write_table', 'main', 'Experiment', 'reproduce', 'weighting', 'fit']
 
-# %% ../nbs/14_cli.ipynb #4c0da4ac
+# %% ../nbs/14_cli.ipynb #74241482
 import os
 import sys
 from enum import Enum
@@ -16,7 +16,7 @@ import pandas as pd
 import typer
 from . import __version__
 
-# %% ../nbs/14_cli.ipynb #d4cf8ab3
+# %% ../nbs/14_cli.ipynb #281cd9f9
 def read_table(path):  # a file: .csv, .tsv or .npy
     "The numbers in a file, as a DataFrame or array. Raises `FileNotFoundError`, or `ValueError` naming columns of text."
     path = Path(path)
@@ -27,13 +27,13 @@ def read_table(path):  # a file: .csv, .tsv or .npy
     if path.suffix not in (".csv", ".tsv", ".txt"): raise ValueError(f"{str(path)!r} has an unknown ending; use .csv, .tsv, .txt or .npy")
     return _read_csv(path, {".csv": ",", ".tsv": "\t", ".txt": r"\s+"}[path.suffix])
 
-# %% ../nbs/14_cli.ipynb #71e91f99
+# %% ../nbs/14_cli.ipynb #b9100c4a
 def _is_number(text):
     try: float(text)
     except ValueError: return False
     return True
 
-# %% ../nbs/14_cli.ipynb #67abb2b1
+# %% ../nbs/14_cli.ipynb #fbd0fcbe
 def _read_csv(path, separator):
     "A DataFrame of numbers; a first line made of numbers is data, not a header, unless it counts 0, 1, 2, … as pandas does."
     try:
@@ -47,7 +47,7 @@ def _read_csv(path, separator):
     if text: raise ValueError(f"{str(path)!r} has text in column(s) {', '.join(text[:5])}; drop or encode them first")
     return frame
 
-# %% ../nbs/14_cli.ipynb #0f9c0646
+# %% ../nbs/14_cli.ipynb #ddf743e8
 TABLES = (".csv", ".tsv", ".npy")
 
 def check_writable(path, force, endings=(*TABLES, ".safetensors")):
@@ -57,7 +57,7 @@ def check_writable(path, force, endings=(*TABLES, ".safetensors")):
     if path.exists() and not force: raise FileExistsError(f"{str(path)!r} exists; choose another name or add --force")
     if not path.parent.is_dir(): raise FileNotFoundError(f"there is no folder {str(path.parent)!r} to write {path.name!r} to")
 
-# %% ../nbs/14_cli.ipynb #212b8516
+# %% ../nbs/14_cli.ipynb #f9e71999
 def write_table(values, columns, path):  # values (n,) or (n, k)
     "Writes numbers as .csv, .tsv or .npy, complete or not at all."
     temporary = Path(path).with_name(f".{Path(path).stem}.{os.getpid()}{Path(path).suffix}")
@@ -67,7 +67,7 @@ def write_table(values, columns, path):  # values (n,) or (n, k)
         os.replace(temporary, path)
     finally: temporary.unlink(missing_ok=True)
 
-# %% ../nbs/14_cli.ipynb #b471a72d
+# %% ../nbs/14_cli.ipynb #ac5c6c51
 app = typer.Typer(name="magnitude-ae", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None,
                   help="Magnitude, weightings and dimensionality reduction that keeps the boundary of a point cloud.")
 
@@ -79,7 +79,7 @@ def _show_version(value: bool):
 @app.callback()
 def _options(version: Annotated[bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and exit.")] = False): pass
 
-# %% ../nbs/14_cli.ipynb #3ff96563
+# %% ../nbs/14_cli.ipynb #9b85373e
 def main():
     "Runs the command line."
     try: app()
@@ -87,14 +87,19 @@ def main():
         typer.echo(f"magnitude-ae: {error}", err=True)
         sys.exit(1)
 
-# %% ../nbs/14_cli.ipynb #b60ae158
+# %% ../nbs/14_cli.ipynb #33d415f8
 class Experiment(str, Enum):
     "What can be reproduced."
+    scales = "scales"
     shapes = "shapes"
+    parameters = "parameters"
+    strategies = "strategies"
+    mnist = "mnist"
+    all = "all"
 
 @app.command()
 def reproduce(
-    experiment: Annotated[Experiment, typer.Argument(help="What to reproduce: 'shapes' is Figure 2 of the report.")],
+    experiment: Annotated[Experiment, typer.Argument(help="Figure 1 ('scales'), 2 ('shapes'), 3 ('parameters') or 4 ('mnist') of the report, its section 3.3 ('strategies'), or 'all'.")],
     out: Annotated[Optional[Path], typer.Option(help="Folder for the picture, the table and the results. [default: reproduced/EXPERIMENT]", show_default=False)] = None,
     seed: Annotated[int, typer.Option(help="Seed of data and network.", min=0)] = 0,
     fast: Annotated[bool, typer.Option("--fast", help="200 points and 100 epochs: a minute's rehearsal, not for its numbers.")] = False,
@@ -103,13 +108,18 @@ def reproduce(
 
     Results that are in the folder already, with the same settings, are not computed again; an interrupted run is continued.
     """
-    from magnitude_ae.reproduce import reproduce_shapes
-    out = out or Path("reproduced") / experiment.value
-    table = reproduce_shapes(out, seed=seed, fast=fast)
-    typer.echo(table.to_string(float_format=lambda x: f"{x:.3f}", na_rep=""))
-    typer.echo(f"\nThe picture is {out / 'figure2.png'}, the table {out / 'table.csv'}.")
+    from magnitude_ae.reproduce import EXPERIMENTS
+    names = list(EXPERIMENTS) if experiment is Experiment.all else [experiment.value]
+    for name in names:
+        folder = Path("reproduced") / name if out is None else out / name if experiment is Experiment.all else out
+        _show(EXPERIMENTS[name](folder, seed=seed, fast=fast), folder)
 
-# %% ../nbs/14_cli.ipynb #1af8450d
+def _show(table, folder):
+    "Prints the table of an experiment and where its files are."
+    typer.echo(table.to_string(float_format=lambda x: f"{x:.3f}", na_rep=""))
+    typer.echo(f"\nPictures and table are {', '.join(str(path) for path in sorted([*folder.glob('*.png'), folder / 'table.csv']))}.\n")
+
+# %% ../nbs/14_cli.ipynb #f198e8b4
 @app.command()
 def weighting(
     file: Annotated[Path, typer.Argument(help="Points, one a row: .csv or .tsv (with or without a header) or .npy.")],
@@ -128,7 +138,7 @@ def weighting(
     if out: write_table(answer.value, ["weighting"], out)
     else: typer.echo(pd.DataFrame({"weighting": answer.value}).to_csv(index=False), nl=False)
 
-# %% ../nbs/14_cli.ipynb #0606600a
+# %% ../nbs/14_cli.ipynb #5e8063ed
 @app.command()
 def fit(
     file: Annotated[Path, typer.Argument(help="Points, one a row: .csv or .tsv (with or without a header) or .npy.")],

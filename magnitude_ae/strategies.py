@@ -77,11 +77,11 @@ class Phase:
         "λ at this point of the phase."
         return self.weighting_coefficient * self.boost ** max(0.0, 1 - 2 * progress)
 
-# %% ../nbs/07_strategies.ipynb #773cdd3d
+# %% ../nbs/07_strategies.ipynb #62c93807
 @dataclass(frozen=True)
 class Joint:
     "The total loss on full batches from the first epoch. Source: report, sections 3.1 and 3.4."
-    n_epochs: int = 500
+    n_epochs: int = 700
     learning_rate: float = 3e-2
     optimizer: str = "muon"
     boost: float = 1.0
@@ -120,7 +120,7 @@ class BurnIn:
         first = Phase("burn-in", self.n_burn_in_epochs, batch_size or self.batch_size, learning_rate=self.burn_in_learning_rate)
         return [first, *self.joint.phases(weighting_coefficient, learning_rate=learning_rate, max_epochs=max_epochs)]
 
-# %% ../nbs/07_strategies.ipynb #ce39dc30
+# %% ../nbs/07_strategies.ipynb #c6664f13
 @dataclass(frozen=True)
 class PredictorCorrector:
     "Rounds of reconstruction on small batches and of the weighting loss alone on full batches. Source: report, section 3.3."
@@ -128,7 +128,7 @@ class PredictorCorrector:
     n_predictor_epochs: int = 1
     n_corrector_epochs: int = 1
     batch_size: int = 100
-    learning_rate: float = 1e-3
+    learning_rate: float = 1e-2
     optimizer: str = "adam"
 
     def phases(self, weighting_coefficient, *, learning_rate=None, max_epochs=None, batch_size=None):
@@ -140,7 +140,7 @@ class PredictorCorrector:
                 Phase("corrector", self.n_corrector_epochs, reconstruction_coefficient=0.0, weighting_coefficient=weighting_coefficient, **common)]
         return turn * (max(1, max_epochs // length) if max_epochs else self.n_rounds)
 
-# %% ../nbs/07_strategies.ipynb #5aa76616
+# %% ../nbs/07_strategies.ipynb #f4ebb199
 @dataclass(frozen=True)
 class Cells:
     "Reconstruction on small batches, then the total loss on batches that are neighbours in the latent, for more points than one solve can take."
@@ -150,7 +150,7 @@ class Cells:
     n_epochs: int = 150
     cell_size: int = 600
     halo: int = 150
-    learning_rate: float = 1e-2
+    learning_rate: float = 3e-3
     optimizer: str = "muon"
     smoothing: float = 0.05
     clip_norm: float | None = 0.05

@@ -104,7 +104,7 @@ def _epoch(training, phase, number):
     means = (sums / taken if taken else sums.fill_(float("nan"))).tolist()
     return dict(zip(COLUMNS, (training.epoch, phase.name, *means[:3], coefficient, rate, means[3], len(batches) - taken, time.perf_counter() - start)))
 
-# %% ../nbs/08_training.ipynb #556b0bfd
+# %% ../nbs/08_training.ipynb #a6b92e17
 class Training:
     "A network in training: what it learns from, how far it is, and what has happened."
     def __init__(self, 
@@ -122,7 +122,7 @@ class Training:
         self.generator = torch.Generator().manual_seed(seed)
         self.history = {column: [] for column in COLUMNS}
         self.epoch, self.n_failed, self.stopped = 0, 0, None
-        self.optimizers, self.all_optimizers = [], {}
+        self.optimizers, self.all_optimizers, self.frozen = [], {}, False  # frozen: the statistics of batch normalisation
         self.best_loss, self.best_epoch, self.best_state, self.good_state = float("inf"), None, None, None
 
     def stop(self, why):
@@ -142,7 +142,7 @@ def _optimizers(module, phase):
     if hidden: optimizers.append(torch.optim.Muon(hidden, lr=phase.learning_rate, weight_decay=0.25, adjust_lr_fn="match_rms_adamw"))
     return optimizers
 
-# %% ../nbs/08_training.ipynb #ecde33a0
+# %% ../nbs/08_training.ipynb #567e905e
 def train(training,          # a `Training`
           phases,            # `Phase`s, in order
          ):
@@ -163,11 +163,11 @@ def train(training,          # a `Training`
         with torch.no_grad():
             for parameter, good in zip(training.module.parameters(), training.good_state): parameter.copy_(good)
     training.module.zero_grad(set_to_none=True)
-    calibrate(training.module, training.points)
+    if not training.frozen: calibrate(training.module, training.points)
     training.module.eval()
     return training
 
-# %% ../nbs/08_training.ipynb #913208c0
+# %% ../nbs/08_training.ipynb #70b2b2af
 def _run_phase(training, phase, bar):
     "The epochs of one phase, each recorded, shown and passed to the callbacks."
     training.optimizers = training.all_optimizers.setdefault(phase.name, _optimizers(training.module, phase))
@@ -187,7 +187,8 @@ def _run_phase(training, phase, bar):
 def _set_mode(training, phase):
     "Training mode, but with frozen statistics of batch normalisation where batches are no sample of the points."
     training.module.train()
-    if phase.batches == "shuffled": return
+    training.frozen = phase.batches == "cells"
+    if not training.frozen: return
     calibrate(training.module, training.points)
     for layer in training.module.modules():
         if isinstance(layer, torch.nn.modules.batchnorm._BatchNorm): layer.eval()
