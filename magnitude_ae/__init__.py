@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from magnitude_ae.autoencoder import MagnitudeAutoencoder
     from magnitude_ae.evaluation import boundary_correlation, compare_embeddings, continuity, trustworthiness
     from magnitude_ae.similarity import Similarity, distance_matrix, similarity_matrix
-    from magnitude_ae.solvers import LU, Cholesky, Inverse, NotPositiveDefiniteError, SingularSimilarityError, Solution
+    from magnitude_ae.solvers import LU, Cholesky, Inverse, NotPositiveDefiniteError, Schur, SingularSimilarityError, Solution
     from magnitude_ae.strategies import BurnIn, Joint
     from magnitude_ae.weighting import choose_scale, magnitude, magnitude_function, solve, spread, weighting
 
@@ -31,7 +31,7 @@ _NAMES = {  # name -> the module that defines it
     name: module
     for module, names in {
         "similarity": ("Similarity", "distance_matrix", "similarity_matrix"),
-        "solvers": ("LU", "Cholesky", "Inverse", "NotPositiveDefiniteError", "SingularSimilarityError", "Solution"),
+        "solvers": ("LU", "Cholesky", "Inverse", "NotPositiveDefiniteError", "Schur", "SingularSimilarityError", "Solution"),
         "weighting": ("choose_scale", "magnitude", "magnitude_function", "solve", "spread", "weighting"),
         "strategies": ("BurnIn", "Joint"),
         "autoencoder": ("MagnitudeAutoencoder",),
