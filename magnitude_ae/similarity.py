@@ -280,20 +280,19 @@ def _by_product(self, x, y):
 
 _Tiles.distances, _Tiles._by_product = _tile_distances, _by_product
 
-# %% ../nbs/00_magnitude.ipynb #12ff535d
+# %% ../nbs/00_magnitude.ipynb #d78df77c
 def _tiled_product(self, v):  # self: _Tiles; v (n, k)
-    "(ζ − (1 − shift)) v."
-    out = torch.zeros_like(v)
+    "(ζ − (1 − shift)) v, tiles in their precision, added up in float64."
+    out, own = torch.zeros_like(v, dtype=torch.float64), v.to(self.x.dtype)
     for rows, columns in self:
         tile = self.zeta(rows, columns)
-        _add_product(out[rows], tile, v[columns])
-        if rows is not columns: _add_product(out[columns], tile.T, v[rows])
-    return out
+        out[rows] += _times(tile, own[columns])
+        if rows is not columns: out[columns] += _times(tile.T, own[rows])
+    return out.to(v.dtype)
 
-def _add_product(out, matrix, v):
-    "out += matrix @ v, by the faster routine when v is a single column."
-    if v.shape[1] == 1: out[:, 0].addmv_(matrix, v[:, 0])
-    else: out.addmm_(matrix, v)
+def _times(matrix, v):
+    "matrix @ v, by the faster routine when v is a single column."
+    return torch.mv(matrix, v[:, 0])[:, None] if v.shape[1] == 1 else matrix @ v
 
 _Tiles.__matmul__ = _tiled_product
 

@@ -6,9 +6,10 @@
 __all__ = ['TOLERANCE', 'residual', 'Solution', 'SingularSimilarityError', 'NotPositiveDefiniteError', 'Factor', 'Solver',
            'Inverse', 'LU', 'Cholesky', 'diameter', 'Schur']
 
-# %% ../nbs/03_solvers.ipynb #2a3835a2
+# %% ../nbs/03_solvers.ipynb #65e39013
 import math
 import numbers
+import warnings
 from dataclasses import dataclass
 import numpy as np
 import torch
@@ -44,12 +45,12 @@ class SingularSimilarityError(np.linalg.LinAlgError):
 class NotPositiveDefiniteError(SingularSimilarityError):
     "ζ is not positive definite, as a solver needed it to be."
 
-# %% ../nbs/03_solvers.ipynb #50b93b3f
+# %% ../nbs/03_solvers.ipynb #0886b79a
 class _Solve(torch.autograd.Function):
     "v = ζ⁻¹b by a factor, differentiable in points, scale and b."
     @staticmethod
     def forward(ctx, factor, points, scale, b, facts):
-        value, n_steps, estimate = factor._refined(b.detach())
+        value, n_steps, estimate = factor._refined(b.detach(), **facts)
         facts.update(n_steps=n_steps, estimate=estimate)
         ctx.factor, ctx.b, ctx.value = factor, b.detach(), value
         ctx.save_for_backward(*(x for x in (points, scale) if isinstance(x, torch.Tensor)))  # autograd then notices changes in place
@@ -61,12 +62,13 @@ class _Solve(torch.autograd.Function):
         ctx.saved_tensors
         multiple = (gradient * ctx.b).sum() / (ctx.b * ctx.b).sum()
         proportional = torch.equal(gradient, multiple * ctx.b)
-        a = multiple * ctx.value if proportional else ctx.factor._refined(gradient)[0]
+        a, _, miss = (multiple * ctx.value, 0, 0.0) if proportional else ctx.factor._refined(gradient)
+        if miss > 1e-3: warnings.warn(f"the gradient's solve has a residual of {miss:.1e}; {ctx.factor.solver._remedy(ctx.factor.similarity)}", RuntimeWarning)
         similarity = ctx.factor.similarity
         to_points, to_scale = _pullback(similarity, -a, ctx.value, ctx.needs_input_grad[1:3])
         return None, to_points, None if to_scale is None else to_scale.to(similarity.scale), a if ctx.needs_input_grad[3] else None, None
 
-# %% ../nbs/03_solvers.ipynb #cfae247d
+# %% ../nbs/03_solvers.ipynb #dbcccc4f
 class Factor:
     """ζ of a space made ready for solving with any right-hand side.
 
@@ -78,19 +80,28 @@ class Factor:
         core = similarity.detach() if self._groups is None else similarity.detach().subset(self._groups[0])
         with torch.no_grad(): self._core, (self._apply, self._zeta) = core, solver._factorise(core)
 
-    def solve(self, right_hand_side) -> Solution:  # (n,) or (n, k)
-        "The solution of ζv = b with its true residual; differentiable in points, scale and b."
-        value, facts = self.value(right_hand_side)
-        miss = residual(self.similarity, value, _right_hand_side(self.similarity, right_hand_side))
-        converged = miss <= TOLERANCE[value.dtype]
-        message = f"{type(self.solver).__name__}: residual {miss:.1e} after {facts['n_steps']} step(s) of refinement"
-        if not converged: message += f", above {TOLERANCE[value.dtype]:.0e}: " + self.solver._remedy(self.similarity)
-        return Solution(value, miss, facts["n_steps"], converged, message, self.solver)
+    @property
+    def tolerance(self): return TOLERANCE[self.similarity.dtype]
 
-    def value(self, right_hand_side):
+    def solve(self, right_hand_side, **start) -> Solution:  # (n,) or (n, k); an iterative factor also takes start=, a first guess
+        "The solution of ζv = b with its true residual; differentiable in points, scale and b."
+        value, facts = self.value(right_hand_side, **start)
+        return self._solution(self.similarity, value, _right_hand_side(self.similarity, right_hand_side), facts)
+
+    def value(self, right_hand_side, **start):
         "The solution alone and the facts on the way, among them the residual as seen in working precision: the cheap path for training."
-        b, facts = _right_hand_side(self.similarity, right_hand_side), {}
+        b, facts = _right_hand_side(self.similarity, right_hand_side), dict(start)
         return _Solve.apply(self, self.similarity._data(), self.similarity._scale_tensor(), b, facts), facts
+
+# %% ../nbs/03_solvers.ipynb #d3fa5b8d
+def _solution(self, similarity, value, b, facts, word=None, tolerance=None):  # self: Factor
+    "The `Solution` with its true residual and a message; `tolerance` is the factor's own unless one is given."
+    miss, tolerance = residual(similarity, value, b), tolerance or self.tolerance
+    message = f"{word or type(self.solver).__name__}: residual {miss:.1e} after {facts['n_steps']} {self.solver._steps}"
+    if miss > tolerance: message += f", above {tolerance:.0e}; " + self.solver._remedy(similarity)
+    return Solution(value, miss, facts["n_steps"], miss <= tolerance, message, self.solver)
+
+Factor._solution = _solution
 
 # %% ../nbs/03_solvers.ipynb #f3aa8187
 def _right_hand_side(similarity, b):
@@ -131,10 +142,11 @@ def _from_groups(v, groups):  # v (m, k)
     "Each point's equal share of its group's value: (n, k)."
     return v if groups is None else (v / groups[2][:, None])[groups[1]]
 
-# %% ../nbs/03_solvers.ipynb #25e77dcc
+# %% ../nbs/03_solvers.ipynb #393de609
 @dataclass(frozen=True)
 class Solver:
     "What all solvers share: `solver.factor(similarity)`, then `factor.solve(right_hand_side)`."
+    _steps = "step(s) of refinement"
     def factor(self, similarity) -> Factor:
         "ζ made ready for solving. Raises as `Factor` does."
         return Factor(self, similarity)
