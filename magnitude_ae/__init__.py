@@ -20,10 +20,11 @@ if TYPE_CHECKING:
     from magnitude_ae import datasets, plots
     from magnitude_ae.autoencoder import MagnitudeAutoencoder
     from magnitude_ae.evaluation import boundary_correlation, compare_embeddings, continuity, trustworthiness
+    from magnitude_ae.fast_solvers import ConjugateGradient, Vecchia
     from magnitude_ae.similarity import Similarity, distance_matrix, similarity_matrix
     from magnitude_ae.solvers import LU, Cholesky, Inverse, NotPositiveDefiniteError, Schur, SingularSimilarityError, Solution
     from magnitude_ae.strategies import BurnIn, Joint
-    from magnitude_ae.weighting import choose_scale, magnitude, magnitude_function, solve, spread, weighting
+    from magnitude_ae.weighting import WeightedSpace, choose_scale, magnitude, magnitude_dimension, magnitude_function, solve, spread, weighting
 
 _MODULES = ("datasets", "plots")  # reached as mag.datasets, mag.plots
 
@@ -32,7 +33,8 @@ _NAMES = {  # name -> the module that defines it
     for module, names in {
         "similarity": ("Similarity", "distance_matrix", "similarity_matrix"),
         "solvers": ("LU", "Cholesky", "Inverse", "NotPositiveDefiniteError", "Schur", "SingularSimilarityError", "Solution"),
-        "weighting": ("choose_scale", "magnitude", "magnitude_function", "solve", "spread", "weighting"),
+        "fast_solvers": ("ConjugateGradient", "Vecchia"),
+        "weighting": ("WeightedSpace", "choose_scale", "magnitude", "magnitude_dimension", "magnitude_function", "solve", "spread", "weighting"),
         "strategies": ("BurnIn", "Joint"),
         "autoencoder": ("MagnitudeAutoencoder",),
         "evaluation": ("boundary_correlation", "compare_embeddings", "continuity", "trustworthiness"),

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['ORDERS', 'Vecchia', 'VecchiaFactor', 'ConjugateGradient', 'IterativeFactor']
 
-# %% ../nbs/04_fast_solvers.ipynb #bc8598b0
+# %% ../nbs/04_fast_solvers.ipynb #1b9a696e
 import math
 import numbers
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ import torch
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
-from .similarity import Similarity, distinct, _Tiles
+from .similarity import Similarity, distinct, _Tiles, _roomy
 from .solvers import TOLERANCE, Factor, NotPositiveDefiniteError, Solution, Solver, diameter
 from .solvers import _check_count, _from_groups, _indefinite, _right_hand_side, _to_groups
 
@@ -199,7 +199,7 @@ def _require_coordinates(solver, similarity):
     raise ValueError(f"{type(solver).__name__} needs coordinates under 'euclidean' or 'cityblock', and this space is {how}; "
                      "use mag.Cholesky(), mag.LU() or mag.ConjugateGradient(preconditioner=None)")
 
-# %% ../nbs/04_fast_solvers.ipynb #df7f19e4
+# %% ../nbs/04_fast_solvers.ipynb #9fe5bda4
 class VecchiaFactor(Factor):
     "Sets and columns of U for a space. `solve` tells how far the answer is from exact. Raises as `Vecchia` does."
     tolerance = float("inf")
@@ -207,7 +207,8 @@ class VecchiaFactor(Factor):
     def __init__(self, solver, similarity):
         if not isinstance(similarity, Similarity): raise TypeError(f"factor needs a Similarity, not {type(similarity).__name__}; write Similarity(points, scale)")
         _require_coordinates(solver, similarity)
-        self.solver, self.similarity, self._groups, self._shift, self.merged = solver, similarity, distinct(similarity), _shift(similarity), 0
+        self.solver, self.similarity, self._groups, self.merged = solver, similarity, distinct(similarity), 0
+        self._shift = min(1.0, 2**20 * _shift(similarity))
         while True:
             self._core = similarity.detach() if self._groups is None else similarity.detach().subset(self._groups[0])
             self._sets = _sets(self._core, solver)
@@ -231,11 +232,11 @@ class VecchiaFactor(Factor):
         self._groups = tuple(torch.from_numpy(part.astype(np.int64)).to(self.similarity.device) for part in (first, group, sizes))
         self.merged = m - len(first)
 
-# %% ../nbs/04_fast_solvers.ipynb #0e56d039
+# %% ../nbs/04_fast_solvers.ipynb #02527b19
 def _value(self, right_hand_side):  # self: VecchiaFactor
     "The approximate solution and the facts about it; the cheap path for training."
     b = _right_hand_side(self.similarity, right_hand_side)
-    B, x, scale = b.reshape(len(b), -1), self.similarity.points, self.similarity._scale_tensor()
+    B, x, scale = b.double().reshape(len(b), -1), self.similarity.points, self.similarity._scale_tensor()
     if self._groups is not None:
         first, group, sizes = self._groups
         mean = x.new_zeros(len(sizes), x.shape[1]).index_add(0, group, x) / sizes[:, None]
@@ -243,7 +244,7 @@ def _value(self, right_hand_side):  # self: VecchiaFactor
     def product(b): return _VecchiaProduct.apply(x, scale, b, self._core, self._sets, self._columns, self._shift)
     if self._shift == 1: v = product(B)
     else: v = _unshifted(product(torch.ones_like(B[:, :1])), B, product, 1 - self._shift)
-    return _from_groups(v, self._groups).reshape(b.shape), {"n_steps": 0, "estimate": float("nan")}
+    return _from_groups(v, self._groups).reshape(b.shape).to(b), {"n_steps": 0, "estimate": float("nan")}
 
 VecchiaFactor.value = _value
 
@@ -257,22 +258,22 @@ def _unshifted(x, b, solve, rest):  # x (n, 1) = M⁻¹1; b (n, k); rest = 1 −
     y = solve(b - mean)
     return v + y - x * (rho * y.sum(0))
 
-# %% ../nbs/04_fast_solvers.ipynb #47ae33f9
+# %% ../nbs/04_fast_solvers.ipynb #fe0d95d6
 def _solve(self, right_hand_side) -> Solution:  # self: VecchiaFactor; (n,) or (n, k)
     "The approximate solution, its residual (on a sample of rows when there are many), and a word about its error."
     value, facts = self.value(right_hand_side)
     return self._solution(self.similarity, value, _right_hand_side(self.similarity, right_hand_side), facts)
 
-def _solution(self, similarity, value, b, facts, word="Vecchia"):
+def _solution(self, similarity, value, b, facts, *, word=None, tolerance=None):
     "What is known about an answer; by sample where all would be too much."
     n = len(similarity)
     rows = torch.from_numpy(np.random.default_rng(0).permutation(n)[:max(500, 2**28 // n)]).to(value.device)
     miss = _sampled_residual(similarity, value, b, rows)
     where = "" if len(rows) == n else f" on {len(rows):,} sampled rows"
-    message = f"{word}: residual {miss:.1e}{where}"
+    message = f"{word or 'Vecchia'}: residual {miss:.1e}{where}"
     if self._core is not None and self.solver.n_neighbors > 1 and len(self._core) > 2:
         with torch.no_grad(): change = ((self._halved().value(b)[0] - value).norm() / value.norm()).item()
-        message += f"; halving n_neighbors changes the answer by {change:.1%}, so it is off by less than that"
+        message += f"; halving n_neighbors changes the answer by {change:.1%}, and its own error should be smaller"
     if self.merged: message += f"; {self.merged} points that nearly coincide with others were merged with them"
     converged = miss <= TOLERANCE[value.dtype]
     if not converged: message += f"; not exact: {self.solver._remedy(similarity)}"
@@ -319,15 +320,15 @@ def _dots(x, y):
     "The inner products of corresponding columns, in float64."
     return (x.double() * y).sum(0)
 
-# %% ../nbs/04_fast_solvers.ipynb #c271a5ae
+# %% ../nbs/04_fast_solvers.ipynb #4a1711cb
 class _KeptTiles(_Tiles):
     "Tiles that are made once and kept."
     def __init__(self, similarity, shift):
         super().__init__(similarity, shift)
-        self._kept = {}
-        for rows, columns in self:
-            out = self.x.new_empty(rows.stop - rows.start, columns.stop - columns.start)
-            self._kept[rows.start, columns.start] = super().zeta(rows, columns, out)
+        sizes = [(rows.stop - rows.start, columns.stop - columns.start) for rows, columns in self]
+        room = _roomy(sum(r * c for r, c in sizes), self.x).split([r * c for r, c in sizes])
+        self._kept = {(rows.start, columns.start): part.view(size) for (rows, columns), part, size in zip(self, room, sizes)}
+        for rows, columns in self: super().zeta(rows, columns, self.zeta(rows, columns))
         self._buffers.clear()
 
     def zeta(self, rows, columns): return self._kept[rows.start, columns.start]
@@ -342,7 +343,7 @@ def _free_bytes(device):
     if device.type != "cuda": return psutil.virtual_memory().available
     return torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
 
-# %% ../nbs/04_fast_solvers.ipynb #dda9a2d1
+# %% ../nbs/04_fast_solvers.ipynb #f5eed381
 @dataclass(frozen=True)
 class ConjugateGradient(Solver):
     """ζv = b by preconditioned conjugate gradients: exact, by some products with ζ, whose tiles are kept if they fit and made anew if not.
@@ -353,7 +354,7 @@ class ConjugateGradient(Solver):
     rtol: float | None = None  # residual to reach; None: 1e-6 in float32; in float64 1e-10, or 1e-8 where tiles are not kept
     max_steps: int = 1000      # iterations, altogether
     preconditioner: object = "auto"  # a solver such as `Vecchia()`, a factor, or None; "auto": `Vecchia(20, "random")` up to 16 dimensions, else none
-    memory: float | None = None  # bytes that ζ may take; None: half of what is free; 0: never keep it
+    memory: float | None = None  # bytes that ζ may take; None: a quarter of what is free; 0: never keep it
     _steps = "iteration(s)"
 
     def __post_init__(self):
@@ -393,32 +394,37 @@ def _preconditioner(choice, core, shift):
 
 VecchiaFactor._apply = lambda self, b: _apply_columns(self._sets, self._columns, b.double()).to(b)
 
-# %% ../nbs/04_fast_solvers.ipynb #a7bc68ed
+# %% ../nbs/04_fast_solvers.ipynb #ac800236
 class IterativeFactor(Factor):
     "ζ ready for products, and a preconditioner. Raises as `ConjugateGradient` does."
+    iterative = True
+
     def __init__(self, solver, similarity):
         if not isinstance(similarity, Similarity): raise TypeError(f"factor needs a Similarity, not {type(similarity).__name__}; write Similarity(points, scale)")
         self.solver, self.similarity, self._groups = solver, similarity, distinct(similarity)
         self._core = core = similarity.detach() if self._groups is None else similarity.detach().subset(self._groups[0])
         self._shift, self._ones = _shift(core), None
-        self.kept = _kept_bytes(core) <= (_free_bytes(core.device) / 2 if solver.memory is None else solver.memory)
+        self.kept = _kept_bytes(core) <= (_free_bytes(core.device) / 4 if solver.memory is None else solver.memory)
         self._precondition = _preconditioner(solver.preconditioner, core, self._shift)
         self._tiles = (_KeptTiles if self.kept else _Tiles)(core, self._shift)
         mixed = not self.kept and core.dtype == torch.float64 and core._matrix is None
         self._quick = _Tiles(core.detach(torch.float32), self._shift) if mixed else self._tiles
 
     @property
+    def _goal(self): return self.tolerance * (0.5 if self._shift == 1 or self.similarity.dtype == torch.float32 else 0.01)  # gradients at small scales divide by t
+
+    @property
     def tolerance(self):
         return self.solver.rtol or (TOLERANCE[self.similarity.dtype] if self.kept or self.similarity.dtype == torch.float32 else 1e-8)
 
-# %% ../nbs/04_fast_solvers.ipynb #c07de2dc
+# %% ../nbs/04_fast_solvers.ipynb #6c6bdf0e
 def _iterate(self, b, size):  # self: IterativeFactor; b (n, k), size (k,): the norms that residuals are measured by
     "An approximate solution v of Mv = b, the iterations taken and what is left of b."
     v, r, steps = torch.zeros_like(b), b, 0
     product, precondition = self._quick.__matmul__, self._precondition
     while steps < self.solver.max_steps:
         missing = (r.norm(dim=0) / size).clamp(min=torch.finfo(torch.float64).tiny)
-        rtol = (self.tolerance / 2 / missing).clamp(min=1e-6 if self._quick is not self._tiles else 0)
+        rtol = (self._goal / missing).clamp(min=1e-6 if self._quick is not self._tiles else 0)
         try: e, taken = _conjugate_gradients(product, r, precondition, rtol, self.solver.max_steps - steps)
         except NotPositiveDefiniteError:
             if steps: break
@@ -428,28 +434,29 @@ def _iterate(self, b, size):  # self: IterativeFactor; b (n, k), size (k,): the 
         now = (left.norm(dim=0) / size).max()
         if not now < missing.max(): break
         v, r = better, left
-        if now <= self.tolerance or now > 0.5 * missing.max(): break
+        if now <= 2 * self._goal or now > 0.5 * missing.max(): break
     return v, steps, r
 
 IterativeFactor._iterate = _iterate
 
-# %% ../nbs/04_fast_solvers.ipynb #eb83fc58
+# %% ../nbs/04_fast_solvers.ipynb #720f48f2
 def _refined_by_iteration(self, b, start=None):  # self: IterativeFactor; b, start (n,) or (n, k)
-    "v, the iterations taken and the residual in working precision."
-    B, rest, counts = _to_groups(b.double().reshape(len(b), -1), self._groups), 1 - self._shift, []
+    "v, the iterations taken and the residual on the way: of M's equation, where the shift is in use."
+    B, rest, facts = _to_groups(b.double().reshape(len(b), -1), self._groups), 1 - self._shift, []
     size = B.norm(dim=0).clamp(min=torch.finfo(B.dtype).tiny)
     first = torch.zeros_like(B) if start is None else _starting(self, start, B.shape[1])
     r = B if start is None else B - self._zeta_times(first)
-    def solve(b):
+    def solve(b, size=size):
         y, steps, left = self._iterate(b, size)
-        counts.append(steps)
-        return y, left
-    if not rest: e, left = solve(r)
+        facts.append((steps, (left.norm(dim=0) / size).max().item()))
+        return y
+    if not rest: e = solve(r)
     else:
-        if self._ones is None: self._ones, *more = self._iterate(torch.ones_like(B[:, :1]), len(B) ** 0.5 * torch.ones(1).to(B)); counts.append(more[0])
-        e = _unshifted(self._ones, r, lambda b: solve(b)[0], rest)
-        left = B - self._zeta_times(first + e)
-    return _from_groups(first + e, self._groups).reshape(b.shape).to(b), sum(counts), (left.norm(dim=0) / size).max().item()
+        one = torch.ones_like(B[:, :1])
+        if self._ones is None: self._ones = solve(one, one.norm(dim=0))
+        e = _unshifted(self._ones, r, solve, rest)
+    steps, seen = zip(*facts) if facts else ((0,), (0.0,))
+    return _from_groups(first + e, self._groups).reshape(b.shape).to(b), sum(steps), max(seen)
 
 IterativeFactor._refined = _refined_by_iteration
 

@@ -413,7 +413,7 @@ def _similar(distances, scale):
     far = torch.isinf(distances)
     return torch.exp(distances.masked_fill(far, 0) * -scale).masked_fill(far, 0)
 
-# %% ../nbs/00_magnitude.ipynb #b3d03755
+# %% ../nbs/00_magnitude.ipynb #74e2284b
 def _tiles(similarity, elements):
     "Slices of rows such that a tile of ζ has about this many elements, few enough for a processor's cache."
     n = len(similarity)
@@ -423,15 +423,22 @@ def _tiles(similarity, elements):
 def _require_dense(space):
     "Raises `MemoryError` with the bytes when an (n, n) matrix and a copy to work on do not fit."
     require_memory(2 * len(space)**2 * space.points.element_size(), f"the dense matrix of {len(space):,} points and a copy to work on do not fit in memory; "
-                   "use fewer points, or float32 instead of float64", space.device)
+                   "use fewer points, or float32 instead of float64; a weighting without that matrix is mag.ConjugateGradient()'s", space.device)
 
 def _filled(similarity, function):
     "The (n, n) matrix `function(distances)`, tile by tile. Raises `MemoryError` when it does not fit."
     n = len(similarity)
     _require_dense(similarity)
-    matrix = torch.empty(n, n, dtype=similarity.dtype, device=similarity.device)
-    for rows in similarity.tiles(): matrix[rows] = function(similarity.distances(rows))
+    matrix, tiles = _roomy(n * n, similarity.points).view(n, n), _Tiles(similarity)
+    for rows, columns in tiles:
+        matrix[rows, columns] = tile = function(tiles.distances(rows, columns))
+        if rows is not columns: matrix[columns, rows] = tile.T
     return matrix
+
+def _roomy(size, like):
+    "An uninitialised vector. NumPy asks the system for large pages, which for gigabytes saves a good part of the time."
+    if like.device.type != "cpu": return like.new_empty(size)
+    return torch.from_numpy(np.empty(size, dtype=np.float64 if like.dtype == torch.float64 else np.float32))
 
 def _dense(similarity):
     "All of ζ, (n, n)."
@@ -440,7 +447,7 @@ def _dense(similarity):
     if torch.is_grad_enabled() and any(isinstance(x, torch.Tensor) and x.requires_grad for x in tensors): return similarity.block()
     return _filled(similarity, lambda distances: (distances * -similarity.t).exp_())
 
-# %% ../nbs/00_magnitude.ipynb #9853ae4d
+# %% ../nbs/00_magnitude.ipynb #c10fe2a5
 class _Product(torch.autograd.Function):
     "ζ @ v in tiles, with the gradient by `_pullback`."
     @staticmethod
@@ -448,7 +455,7 @@ class _Product(torch.autograd.Function):
         v = vector if vector.ndim == 2 else vector[:, None]
         ctx.similarity, ctx.vector = similarity, v.detach()
         ctx.save_for_backward(*(x for x in (points, scale, vector) if isinstance(x, torch.Tensor)))  # autograd then notices changes in place
-        return torch.cat([similarity.block(rows) @ v for rows in similarity.tiles()]).reshape(vector.shape)
+        return (_Tiles(similarity) @ v.detach()).reshape(vector.shape)
 
     @staticmethod
     @torch.autograd.function.once_differentiable

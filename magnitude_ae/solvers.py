@@ -45,7 +45,7 @@ class SingularSimilarityError(np.linalg.LinAlgError):
 class NotPositiveDefiniteError(SingularSimilarityError):
     "ζ is not positive definite, as a solver needed it to be."
 
-# %% ../nbs/03_solvers.ipynb #0886b79a
+# %% ../nbs/03_solvers.ipynb #509691c3
 class _Solve(torch.autograd.Function):
     "v = ζ⁻¹b by a factor, differentiable in points, scale and b."
     @staticmethod
@@ -63,12 +63,12 @@ class _Solve(torch.autograd.Function):
         multiple = (gradient * ctx.b).sum() / (ctx.b * ctx.b).sum()
         proportional = torch.equal(gradient, multiple * ctx.b)
         a, _, miss = (multiple * ctx.value, 0, 0.0) if proportional else ctx.factor._refined(gradient)
-        if miss > 1e-3: warnings.warn(f"the gradient's solve has a residual of {miss:.1e}; {ctx.factor.solver._remedy(ctx.factor.similarity)}", RuntimeWarning)
+        if miss > 1e-3 and ctx.factor.iterative: warnings.warn(f"the gradient's solve has a residual of {miss:.1e}; {ctx.factor.solver._remedy(ctx.factor.similarity)}", RuntimeWarning)
         similarity = ctx.factor.similarity
         to_points, to_scale = _pullback(similarity, -a, ctx.value, ctx.needs_input_grad[1:3])
         return None, to_points, None if to_scale is None else to_scale.to(similarity.scale), a if ctx.needs_input_grad[3] else None, None
 
-# %% ../nbs/03_solvers.ipynb #dbcccc4f
+# %% ../nbs/03_solvers.ipynb #38ee8152
 class Factor:
     """ζ of a space made ready for solving with any right-hand side.
 
@@ -79,6 +79,8 @@ class Factor:
         self.solver, self.similarity, self._groups = solver, similarity, groups or distinct(similarity)
         core = similarity.detach() if self._groups is None else similarity.detach().subset(self._groups[0])
         with torch.no_grad(): self._core, (self._apply, self._zeta) = core, solver._factorise(core)
+
+    iterative = False  # whether it can stop short of what the precision allows
 
     @property
     def tolerance(self): return TOLERANCE[self.similarity.dtype]
@@ -93,8 +95,8 @@ class Factor:
         b, facts = _right_hand_side(self.similarity, right_hand_side), dict(start)
         return _Solve.apply(self, self.similarity._data(), self.similarity._scale_tensor(), b, facts), facts
 
-# %% ../nbs/03_solvers.ipynb #d3fa5b8d
-def _solution(self, similarity, value, b, facts, word=None, tolerance=None):  # self: Factor
+# %% ../nbs/03_solvers.ipynb #bb1c92c9
+def _solution(self, similarity, value, b, facts, *, word=None, tolerance=None):  # self: Factor
     "The `Solution` with its true residual and a message; `tolerance` is the factor's own unless one is given."
     miss, tolerance = residual(similarity, value, b), tolerance or self.tolerance
     message = f"{word or type(self.solver).__name__}: residual {miss:.1e} after {facts['n_steps']} {self.solver._steps}"

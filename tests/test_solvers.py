@@ -101,7 +101,7 @@ def test_residual_sees_a_wrong_answer():
 # ---- agreement with float64 elimination
 
 
-@pytest.mark.parametrize("seed", range(60))
+@pytest.mark.parametrize("seed", range(200))
 def test_agrees_with_elimination(seed):
     "Random n, dimension, metric and scale, against NumPy's LU of a ζ made by SciPy: within 1e-8."
     rng = np.random.default_rng(seed)
