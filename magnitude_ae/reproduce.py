@@ -266,7 +266,7 @@ def reproduce_shapes(out="reproduced/shapes",  # a folder, made if it is not the
     outcomes = {shape: outcome(Experiment(shape, seed=seed, **(FAST if fast else {})), out, progress) for shape in SHAPES}
     return _finish(out, rho_table(outcomes), figure2=figure_two(outcomes))
 
-# %% ../nbs/12_reproduce.ipynb #164e5496
+# %% ../nbs/12_reproduce.ipynb #4be6b1b4
 COEFFICIENTS = (0.0, 1.0, 5.0, 10.0, 15.0, 20.0)
 SCALES = tuple(2.0**k for k in range(-5, 6))
 
@@ -296,7 +296,7 @@ def figure_three(by_coefficient, by_scale):  # two tables of `parameter_table`
 
 def parameter_experiments(seed, fast=False):
     "The experiments behind Figure 3: those over λ, those over t."
-    size = FAST if fast else {}
+    size = FAST if fast else {"max_epochs": 300}  # seventeen trainings: shorter ones
     return ([Experiment("Swiss roll", seed=seed, weighting_coefficient=c, **size) for c in COEFFICIENTS],
             [Experiment("Swiss roll", seed=seed, scale=t, **size) for t in SCALES])
 
