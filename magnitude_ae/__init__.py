@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from magnitude_ae import datasets, plots
     from magnitude_ae.autoencoder import MagnitudeAutoencoder
     from magnitude_ae.evaluation import boundary_correlation, compare_embeddings, continuity, trustworthiness
-    from magnitude_ae.fast_solvers import ConjugateGradient, Vecchia
+    from magnitude_ae.fast_solvers import HODLR, ConjugateGradient, Vecchia
     from magnitude_ae.similarity import Similarity, distance_matrix, similarity_matrix
     from magnitude_ae.solvers import LU, Cholesky, Inverse, NotPositiveDefiniteError, Schur, SingularSimilarityError, Solution
     from magnitude_ae.strategies import BurnIn, Joint
@@ -33,7 +33,7 @@ _NAMES = {  # name -> the module that defines it
     for module, names in {
         "similarity": ("Similarity", "distance_matrix", "similarity_matrix"),
         "solvers": ("LU", "Cholesky", "Inverse", "NotPositiveDefiniteError", "Schur", "SingularSimilarityError", "Solution"),
-        "fast_solvers": ("ConjugateGradient", "Vecchia"),
+        "fast_solvers": ("HODLR", "ConjugateGradient", "Vecchia"),
         "weighting": ("WeightedSpace", "choose_scale", "magnitude", "magnitude_dimension", "magnitude_function", "solve", "spread", "weighting"),
         "strategies": ("BurnIn", "Joint"),
         "autoencoder": ("MagnitudeAutoencoder",),

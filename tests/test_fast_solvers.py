@@ -9,12 +9,12 @@ from known_spaces import K32_POLE, k32
 from scipy.spatial.distance import cdist
 
 import magnitude_ae as mag
-from magnitude_ae.fast_solvers import _earlier_by_force, _earlier_neighbours, _ordered
+from magnitude_ae.fast_solvers import HODLR, _earlier_by_force, _earlier_neighbours, _ordered, _shift, log_determinant
 from magnitude_ae.solvers import TOLERANCE, residual
 
 CG = mag.ConjugateGradient
-EXACT = [CG(), CG(memory=0), CG(preconditioner=None), CG(preconditioner=mag.Vecchia(10, order="random")), CG(preconditioner=mag.Cholesky())]
-exact = pytest.mark.parametrize("solver", EXACT, ids=["auto", "evaluated", "plain", "Vecchia", "Cholesky"])
+EXACT = [CG(), CG(memory=0), CG(preconditioner=None), CG(preconditioner=mag.Vecchia(10, order="random")), CG(preconditioner=mag.Cholesky()), mag.HODLR(leaf_size=16)]
+exact = pytest.mark.parametrize("solver", EXACT, ids=["auto", "evaluated", "plain", "Vecchia", "Cholesky", "HODLR"])
 precise = pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=lambda d: str(d)[6:])
 on_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 
@@ -67,7 +67,7 @@ def test_any_right_hand_side(solver, dtype, shape):
     solution = solver.factor(similarity).solve(b)
     assert solution.value.shape == b.shape and solution.value.dtype == dtype and solution.n_steps > 0
     assert solution.residual == residual(similarity, solution.value, b) <= (2e-8 if dtype == torch.float64 else 2e-5)
-    assert "iteration(s)" in solution.message and "ConjugateGradient" in solution.message
+    assert "iteration(s)" in solution.message and type(solver).__name__ in solution.message
 
 
 @exact
@@ -81,12 +81,12 @@ def test_gradient_agrees_with_autograd_through_elimination(solver, scale):
     theirs = torch.autograd.grad((truth * pull).sum(), (points, t))
     for a, b in zip(ours, theirs):
         # the derivative by a scale near 0 is the residual times the condition; evaluated tiles promise 1e-8 only
-        assert (a - b).norm() <= (1e-4 if solver.memory == 0 else 1e-5 if scale < 0.1 else 1e-6) * b.norm()
+        assert (a - b).norm() <= (1e-4 if solver == CG(memory=0) else 1e-5 if scale < 0.1 else 1e-6) * b.norm()
 
 
 @precise
 @pytest.mark.parametrize("scale", [1e-8, 1e-5, 1e-2, 1.0, 1e3])
-@pytest.mark.parametrize("solver", [CG(), CG(memory=0)], ids=["kept", "evaluated"])
+@pytest.mark.parametrize("solver", [CG(), CG(memory=0), mag.HODLR()], ids=["kept", "evaluated", "HODLR"])
 def test_all_scales(solver, dtype, scale):
     points = cloud(600, dtype=dtype)
     answer, truth = mag.solve(points, scale, solver=solver), mag.weighting(points.double(), scale, solver=mag.Cholesky())
@@ -235,11 +235,47 @@ def test_vecchia_takes_far_more_points_than_a_matrix_would():
     assert "sampled rows" in answer.message and 0 < answer.residual < 0.1
 
 
+# ---- the hierarchy
+
+
+@pytest.mark.parametrize("d", [1, 2, 3])
+@pytest.mark.parametrize("n", [1, 2, 5, 37, 200, 513])
+@pytest.mark.parametrize("scale", [1e-3, 1.0])
+def test_the_hierarchy_inverts(n, d, scale):
+    similarity = mag.Similarity(cloud(n, d) * 5, scale)
+    shift = _shift(similarity)
+    inverse = HODLR(rtol=1e-10, leaf_size=8)._inverse(similarity, shift)
+    matrix = similarity.dense() - (1 - shift)
+    close(inverse(matrix), torch.eye(n, dtype=torch.float64), 1e-6)
+    factor = HODLR(rtol=1e-10, leaf_size=8).factor(similarity)
+    assert log_determinant(factor) == pytest.approx(torch.logdet(similarity.dense()).item(), rel=1e-6, abs=1e-6)
+
+
+def test_ranks_are_small_on_a_line_and_large_in_space():
+    def ranks(d):
+        return HODLR(rtol=1e-6, leaf_size=64)._inverse(mag.Similarity(cloud(1000, d) * 1000 ** (1 / d) / 6), 1.0).ranks
+
+    assert max(ranks(1)) < 10 < max(ranks(2)) < max(ranks(3))
+
+
+def test_a_hierarchy_too_coarse_is_refused_or_refined():
+    points = cloud(1500) * 4
+    try:
+        answer = mag.solve(points, solver=mag.HODLR(rtol=0.3, leaf_size=8))
+    except mag.NotPositiveDefiniteError as error:
+        assert "lower rtol" in str(error)
+    else:
+        assert answer.converged
+    assert mag.solve(points, solver=mag.HODLR(rtol=1e-6)).converged
+    with pytest.raises(TypeError, match="HODLR"):
+        log_determinant(CG().factor(mag.Similarity(points)))
+
+
 # ---- spaces that are hard
 
 
-HARD = [CG(), CG(memory=0), mag.Vecchia(5), mag.Schur(3)]
-hard = pytest.mark.parametrize("solver", HARD, ids=["kept", "evaluated", "Vecchia", "Schur"])
+HARD = [CG(), CG(memory=0), mag.HODLR(leaf_size=4), mag.Vecchia(5), mag.Schur(3)]
+hard = pytest.mark.parametrize("solver", HARD, ids=["kept", "evaluated", "HODLR", "Vecchia", "Schur"])
 
 
 @hard
@@ -303,6 +339,8 @@ def test_near_duplicates_weigh_together_as_one(solver, apart):
     (lambda: CG(memory=-1), "memory"),
     (lambda: mag.Vecchia(0), "n_neighbors must be at least 1"),
     (lambda: mag.Vecchia(order="best"), "order 'best' is not known; choose one of centre"),
+    (lambda: mag.HODLR(rtol=0), "rtol must be positive"),
+    (lambda: mag.HODLR(leaf_size=0), "leaf_size must be at least 1"),
     (lambda: mag.Schur(0), "block_size must be at least 1"),
 ])
 def test_parameters_out_of_range(make, message):
@@ -323,10 +361,10 @@ def test_parameters_of_the_wrong_kind(make, message):
         make()
 
 
-@pytest.mark.parametrize("solver", [mag.Vecchia(), CG(preconditioner=mag.Vecchia())], ids=["Vecchia", "guide"])
+@pytest.mark.parametrize("solver", [mag.Vecchia(), CG(preconditioner=mag.Vecchia()), mag.HODLR()], ids=["Vecchia", "guide", "HODLR"])
 def test_without_coordinates_another_solver_is_named(solver):
     D = mag.distance_matrix(cloud(10))
-    with pytest.raises(ValueError, match=r"Vecchia needs coordinates.*preconditioner=None"):
+    with pytest.raises(ValueError, match=r"(Vecchia|HODLR) needs coordinates.*preconditioner=None"):
         mag.weighting(D, metric="precomputed", solver=solver)
     with pytest.raises(ValueError, match="metric='cosine'"):
         mag.weighting(cloud(10), metric="cosine", solver=solver)
@@ -342,7 +380,7 @@ def test_a_matrix_that_is_not_symmetric_is_refused():
 
 
 @on_gpu
-@pytest.mark.parametrize("solver", [mag.LU(), mag.Cholesky(), mag.Schur(64), CG(), CG(memory=0), mag.Vecchia(10)], ids=str)
+@pytest.mark.parametrize("solver", [mag.LU(), mag.Cholesky(), mag.Schur(64), CG(), CG(memory=0), mag.HODLR(), mag.Vecchia(10)], ids=str)
 @precise
 def test_the_same_on_a_gpu(solver, dtype):
     points = cloud(900, dtype=dtype) * 5
