@@ -79,12 +79,13 @@ def _sets(core, solver):  # a Similarity of distinct points
         found = torch.from_numpy(_earlier_neighbours(x, m, 1 if core.metric == "cityblock" else 2)).to(core.device)
     return torch.cat([torch.where(found < 0, -1, order[found]), order[:, None]], 1)
 
-# %% ../nbs/04_fast_solvers.ipynb #6f31137f
+# %% ../nbs/04_fast_solvers.ipynb #514f94e5
 def _shift(similarity):
     "s, a power of two at most 1, for which ζ − (1 − s) is well conditioned at small scales, and positive definite."
     reach = -2 * math.expm1(-similarity.t * diameter(similarity)) if similarity._matrix is None else 1.0
     return min(1.0, 2.0 ** math.ceil(math.log2(reach))) if reach > 0 else 1.0
 
+# %% ../nbs/04_fast_solvers.ipynb #2e1dbb66
 def _blocks(core, sets, shift):  # sets (c, m + 1)
     "Coordinates relative to the last point of each set, distances, and blocks of ζ − (1 − shift), in float64."
     x = core.points.detach()[sets.clamp(min=0)].double()
@@ -94,6 +95,7 @@ def _blocks(core, sets, shift):  # sets (c, m + 1)
     K.masked_fill_(missing[:, :, None] | missing[:, None, :], 0).diagonal(dim1=1, dim2=2).masked_fill_(missing, shift)
     return x, D, K
 
+# %% ../nbs/04_fast_solvers.ipynb #a66614d9
 def _chunks(d, *tensors):  # d: coordinates; tensors (n, m + 1)
     "Parts of the tensors, side by side, for which the blocks take a few tens of megabytes."
     width = tensors[0].shape[1]
@@ -281,7 +283,7 @@ def _solution(self, similarity, value, b, facts, *, word=None, tolerance=None):
 
 VecchiaFactor.solve, VecchiaFactor._solution = _solve, _solution
 
-# %% ../nbs/04_fast_solvers.ipynb #d3e098d7
+# %% ../nbs/04_fast_solvers.ipynb #82ea50c3
 def _sampled_residual(similarity, value, b, rows):  # rows: indices
     "‖b − ζv‖/‖b‖ over some rows, in float64."
     exact = similarity.detach(torch.float64)
@@ -289,6 +291,7 @@ def _sampled_residual(similarity, value, b, rows):  # rows: indices
     miss = torch.cat([b[part] - exact.block(part) @ v for part in rows.split(max(1, 2**22 // len(similarity)))])
     return (miss.norm(dim=0) / b[rows].norm(dim=0).clamp(min=torch.finfo(torch.float64).tiny)).max().item()
 
+# %% ../nbs/04_fast_solvers.ipynb #8ad7f893
 def _halved(self):  # self: VecchiaFactor
     "The factor with the nearer half of the neighbours."
     m = self._sets.shape[1] - 1
@@ -299,7 +302,7 @@ def _halved(self):  # self: VecchiaFactor
 
 VecchiaFactor._halved = _halved
 
-# %% ../nbs/04_fast_solvers.ipynb #85be0dec
+# %% ../nbs/04_fast_solvers.ipynb #80a0afa1
 def _conjugate_gradients(product, b, precondition, rtol, max_steps):  # b (n, k); rtol (k,)
     "An approximate solution v of Mv = b, (n, k), and the steps taken. Raises `NotPositiveDefiniteError` when M or P shows it is not."
     v, r = torch.zeros_like(b), b.clone()
@@ -316,11 +319,12 @@ def _conjugate_gradients(product, b, precondition, rtol, max_steps):  # b (n, k)
         p, rz = z + torch.where(active, new / rz, 0).to(b) * p, new
     return v, steps
 
+# %% ../nbs/04_fast_solvers.ipynb #b78267de
 def _dots(x, y):
     "The inner products of corresponding columns, in float64."
     return (x.double() * y).sum(0)
 
-# %% ../nbs/04_fast_solvers.ipynb #4a1711cb
+# %% ../nbs/04_fast_solvers.ipynb #5f32636a
 class _KeptTiles(_Tiles):
     "Tiles that are made once and kept."
     def __init__(self, similarity, shift):
@@ -333,6 +337,7 @@ class _KeptTiles(_Tiles):
 
     def zeta(self, rows, columns): return self._kept[rows.start, columns.start]
 
+# %% ../nbs/04_fast_solvers.ipynb #cb036edf
 def _kept_bytes(similarity):
     "What the tiles on and above the diagonal take."
     n = len(similarity)
@@ -460,11 +465,12 @@ def _refined_by_iteration(self, b, start=None):  # self: IterativeFactor; b, sta
 
 IterativeFactor._refined = _refined_by_iteration
 
-# %% ../nbs/04_fast_solvers.ipynb #ce19dee8
+# %% ../nbs/04_fast_solvers.ipynb #334ad858
 def _zeta_times(self, v):  # self: IterativeFactor
     "ζv through the tiles of M."
     return self._tiles @ v + (1 - self._shift) * v.sum(0)
 
+# %% ../nbs/04_fast_solvers.ipynb #82cece38
 def _starting(self, start, k):  # self: IterativeFactor
     "A first guess, (n,) or (n, k), for the distinct points."
     start = _right_hand_side(self.similarity, start).double().reshape(len(self.similarity), -1)
@@ -556,7 +562,7 @@ class _Hierarchy:
         self.log_determinant = self.log_determinant + LU.diagonal(dim1=1, dim2=2).abs().log().sum()
         self.levels.append((W, Z, LU, pivots))
 
-# %% ../nbs/04_fast_solvers.ipynb #98c3772a
+# %% ../nbs/04_fast_solvers.ipynb #5124975a
 def _solve_hierarchy(self, b):  # self: _Hierarchy; b (padded n, k)
     "The levels there are so far, applied to b in the order of the leaves."
     count, s, _ = self.leaves.shape
@@ -568,6 +574,7 @@ def _solve_hierarchy(self, b):  # self: _Hierarchy; b (padded n, k)
         y = y - Z @ z.reshape(blocks, 2, r, -1)
     return y.reshape(len(self.real), -1)
 
+# %% ../nbs/04_fast_solvers.ipynb #6319ed7b
 def _apply_hierarchy(self, b):  # self: _Hierarchy; b (n, k)
     "The inverse applied to b in the order of the points."
     index = self.index.flatten()[self.real]
