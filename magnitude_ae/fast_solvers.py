@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['ORDERS', 'Vecchia', 'VecchiaFactor', 'ConjugateGradient', 'IterativeFactor', 'HODLR', 'log_determinant']
 
-# %% ../nbs/04_fast_solvers.ipynb #1b9a696e
+# %% ../nbs/04_fast_solvers.ipynb #3cf8e1e2
 import math
 import numbers
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ import torch
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
-from .similarity import Similarity, distinct, _Tiles, _roomy
+from .similarity import Similarity, distinct, _Tiles, _halving, _roomy
 from .solvers import TOLERANCE, Factor, NotPositiveDefiniteError, Solution, Solver, diameter
 from .solvers import _check_count, _from_groups, _indefinite, _right_hand_side, _to_groups
 
@@ -324,11 +324,11 @@ def _dots(x, y):
     "The inner products of corresponding columns, in float64."
     return (x.double() * y).sum(0)
 
-# %% ../nbs/04_fast_solvers.ipynb #5f32636a
+# %% ../nbs/04_fast_solvers.ipynb #2c4c59ef
 class _KeptTiles(_Tiles):
     "Tiles that are made once and kept."
-    def __init__(self, similarity, shift):
-        super().__init__(similarity, shift)
+    def __init__(self, tiles):
+        self.__dict__.update(tiles.__dict__)
         sizes = [(rows.stop - rows.start, columns.stop - columns.start) for rows, columns in self]
         room = _roomy(sum(r * c for r, c in sizes), self.x).split([r * c for r, c in sizes])
         self._kept = {(rows.start, columns.start): part.view(size) for (rows, columns), part, size in zip(self, room, sizes)}
@@ -337,11 +337,10 @@ class _KeptTiles(_Tiles):
 
     def zeta(self, rows, columns): return self._kept[rows.start, columns.start]
 
-# %% ../nbs/04_fast_solvers.ipynb #cb036edf
-def _kept_bytes(similarity):
-    "What the tiles on and above the diagonal take."
-    n = len(similarity)
-    return similarity.points.element_size() * n * (n + 1024) // 2
+# %% ../nbs/04_fast_solvers.ipynb #4a7d4249
+def _kept_bytes(tiles):
+    "What the tiles that matter take, on and above the diagonal."
+    return tiles.x.element_size() * sum((rows.stop - rows.start) * (columns.stop - columns.start) for rows, columns in tiles)
 
 def _free_bytes(device):
     "Memory that can still be allocated."
@@ -399,7 +398,7 @@ def _preconditioner(choice, core, shift):
 
 VecchiaFactor._apply = lambda self, b: _apply_columns(self._sets, self._columns, b.double()).to(b)
 
-# %% ../nbs/04_fast_solvers.ipynb #77b71afd
+# %% ../nbs/04_fast_solvers.ipynb #6723f642
 class IterativeFactor(Factor):
     "ζ ready for products, and a preconditioner. Raises as `ConjugateGradient` does."
     iterative = True
@@ -409,9 +408,10 @@ class IterativeFactor(Factor):
         self.solver, self._plan, self.similarity, self._groups = solver, solver, similarity, distinct(similarity)
         self._core = core = similarity.detach() if self._groups is None else similarity.detach().subset(self._groups[0])
         self._shift, self._ones = _shift(core), None
-        self.kept = _kept_bytes(core) <= (_free_bytes(core.device) / 4 if solver.memory is None else solver.memory)
+        self._tiles = _Tiles(core, self._shift)
+        self.kept = _kept_bytes(self._tiles) <= (_free_bytes(core.device) / 4 if solver.memory is None else solver.memory)
         self._precondition = _preconditioner(solver.preconditioner, core, self._shift)
-        self._tiles = (_KeptTiles if self.kept else _Tiles)(core, self._shift)
+        if self.kept: self._tiles = _KeptTiles(self._tiles)
         mixed = not self.kept and core.dtype == torch.float64 and core._matrix is None
         self._quick = _Tiles(core.detach(torch.float32), self._shift) if mixed else self._tiles
 
@@ -478,23 +478,6 @@ def _starting(self, start, k):  # self: IterativeFactor
     return _to_groups(start, self._groups) if self._groups is None else _to_groups(start, self._groups) * self._groups[2][:, None]
 
 IterativeFactor._zeta_times = _zeta_times
-
-# %% ../nbs/04_fast_solvers.ipynb #030d742a
-def _halving(points,     # (n, d)
-             leaf_size):
-    "Indices of the points leaf by leaf of a balanced kd-tree, −1 for phantoms: (leaves, points in a leaf)."
-    n = len(points)
-    depth = max(0, math.ceil(math.log2(n / leaf_size)))
-    index = torch.full((1, math.ceil(n / 2**depth) * 2**depth), -1, device=points.device)
-    index[0, :n] = torch.arange(n, device=points.device)
-    for _ in range(depth):
-        x = points[index.clamp(min=0)].double()
-        phantom = (index < 0)[:, :, None]
-        sides = x.masked_fill(phantom, -torch.inf).amax(1) - x.masked_fill(phantom, torch.inf).amin(1)
-        along = x.gather(2, sides.argmax(1)[:, None, None].expand(-1, x.shape[1], 1))[..., 0]
-        order = along.masked_fill(index < 0, torch.inf).argsort(1)
-        index = index.gather(1, order).reshape(2 * len(index), -1)
-    return index
 
 # %% ../nbs/04_fast_solvers.ipynb #e29d20e2
 def _cross_approximation(entry_row, entry_column, away, tolerance):

@@ -10,6 +10,7 @@ from scipy.spatial.distance import cdist
 
 import magnitude_ae as mag
 from magnitude_ae.fast_solvers import HODLR, _earlier_by_force, _earlier_neighbours, _ordered, _shift, log_determinant
+from magnitude_ae.similarity import _pullback, _Tiles
 from magnitude_ae.solvers import TOLERANCE, residual
 
 CG = mag.ConjugateGradient
@@ -393,3 +394,42 @@ def test_the_same_on_a_gpu(solver, dtype):
         answers.append((w.detach().cpu(), x.grad.cpu()))
     for here, there in zip(*answers):
         close(there, here, 1e-6 if dtype == torch.float64 else 1e-3)
+
+
+# ---- tiles that are left out
+
+
+@pytest.mark.parametrize("metric", ["euclidean", "cityblock"])
+@pytest.mark.parametrize("d", [1, 2, 3])
+def test_far_tiles_do_not_count(metric, d):
+    "A cloud much wider than similarities reach: products, gradients and weightings as with every tile."
+    points = torch.from_numpy(np.random.default_rng(d).uniform(0, 6000 ** (1 / d) * 40, (6000, d)))
+    points[:100] = points[100:200]  # copies, too
+    similarity = mag.Similarity(points, 0.9, metric)
+    tiles = _Tiles(similarity)
+    assert len(list(tiles)) < len(tiles.slices) * (len(tiles.slices) + 1) // 2
+    assert sum(b.stop - b.start for b in tiles.slices) == 6000 and torch.equal(tiles.order.sort().values, torch.arange(6000))
+    v = torch.randn(6000, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    zeta = torch.exp(-0.9 * torch.from_numpy(cdist(points, points, metric)))
+    close(similarity @ v, zeta @ v, 1e-13)
+    pull = _pullback(similarity, v, v.flip(1), (True, True))
+    rows = slice(0, 700)
+    everything = _pullback_rows(points, v, v.flip(1), 0.9, metric, rows)
+    close(pull[0][rows], everything, 1e-11)
+    close(pull[1], -((v * ((zeta * torch.from_numpy(cdist(points, points, metric))) @ v.flip(1))).sum()), 1e-11)
+
+
+def _pullback_rows(points, left, right, t, metric, rows):
+    "The gradient of Σ leftᵀ ζ right by some of the points, from the formula as it stands."
+    difference = points[rows, None] - points
+    distance = torch.from_numpy(cdist(points[rows], points, metric))
+    direction = difference.sign() if metric == "cityblock" else difference / distance.masked_fill(distance == 0, torch.inf)[..., None]
+    pairs = (left[rows] @ right.T + right[rows] @ left.T) * torch.exp(-t * distance) * -t
+    return (pairs[..., None] * direction).sum(1)
+
+
+def test_a_wide_cloud_takes_little_memory_and_is_exact():
+    points = torch.from_numpy(np.random.default_rng(0).uniform(0, 2000, (20_000, 2))).float()
+    factor = CG().factor(mag.Similarity(points))
+    answer = factor.solve(torch.ones(20_000))
+    assert answer.converged and 4 * sum(tile.numel() for tile in factor._tiles._kept.values()) < 0.25 * 4 * 20_000**2 / 2
