@@ -83,6 +83,8 @@ d = { 'settings': {'doc_baseurl': '', 'doc_host': '', 'git_url': '', 'lib_path':
                                                                                                    'magnitude_ae/fast_solvers.py'),
                                            'magnitude_ae.fast_solvers.IterativeFactor._goal': ( 'fast_solvers.html#iterativefactor._goal',
                                                                                                 'magnitude_ae/fast_solvers.py'),
+                                           'magnitude_ae.fast_solvers.IterativeFactor.max_steps': ( 'fast_solvers.html#iterativefactor.max_steps',
+                                                                                                    'magnitude_ae/fast_solvers.py'),
                                            'magnitude_ae.fast_solvers.IterativeFactor.tolerance': ( 'fast_solvers.html#iterativefactor.tolerance',
                                                                                                     'magnitude_ae/fast_solvers.py'),
                                            'magnitude_ae.fast_solvers.Vecchia': ( 'fast_solvers.html#vecchia',

@@ -398,11 +398,9 @@ def _preconditioner(choice, core, shift):
 
 VecchiaFactor._apply = lambda self, b: _apply_columns(self._sets, self._columns, b.double()).to(b)
 
-# %% ../nbs/04_fast_solvers.ipynb #6723f642
+# %% ../nbs/04_fast_solvers.ipynb #5485a939
 class IterativeFactor(Factor):
     "ζ ready for products, and a preconditioner. Raises as `ConjugateGradient` does."
-    iterative = True
-
     def __init__(self, solver, similarity):
         if not isinstance(similarity, Similarity): raise TypeError(f"factor needs a Similarity, not {type(similarity).__name__}; write Similarity(points, scale)")
         self.solver, self._plan, self.similarity, self._groups = solver, solver, similarity, distinct(similarity)
@@ -414,6 +412,9 @@ class IterativeFactor(Factor):
         if self.kept: self._tiles = _KeptTiles(self._tiles)
         mixed = not self.kept and core.dtype == torch.float64 and core._matrix is None
         self._quick = _Tiles(core.detach(torch.float32), self._shift) if mixed else self._tiles
+
+    @property
+    def max_steps(self): return self._plan.max_steps
 
     @property
     def _goal(self): return self.tolerance * (0.5 if self._shift == 1 or self.similarity.dtype == torch.float32 else 0.01)  # gradients at small scales divide by t
