@@ -29,7 +29,7 @@ if TYPE_CHECKING:
         evaluate_held_out,
         trustworthiness,
     )
-    from magnitude_ae.fast_solvers import ConjugateGradient, Vecchia
+    from magnitude_ae.fast_solvers import HODLR, ConjugateGradient, Vecchia
     from magnitude_ae.similarity import Similarity, distance_matrix, similarity_matrix
     from magnitude_ae.solvers import LU, Cholesky, Inverse, NotPositiveDefiniteError, Schur, SingularSimilarityError, Solution
     from magnitude_ae.strategies import BurnIn, Cells, Joint, PredictorCorrector
@@ -42,7 +42,7 @@ _NAMES = {  # name -> the module that defines it
     for module, names in {
         "similarity": ("Similarity", "distance_matrix", "similarity_matrix"),
         "solvers": ("LU", "Cholesky", "Inverse", "NotPositiveDefiniteError", "Schur", "SingularSimilarityError", "Solution"),
-        "fast_solvers": ("ConjugateGradient", "Vecchia"),
+        "fast_solvers": ("HODLR", "ConjugateGradient", "Vecchia"),
         "weighting": ("WeightedSpace", "choose_scale", "magnitude", "magnitude_dimension", "magnitude_function", "solve", "spread", "weighting"),
         "strategies": ("BurnIn", "Cells", "Joint", "PredictorCorrector"),
         "autoencoder": ("MagnitudeAutoencoder",),

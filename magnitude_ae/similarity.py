@@ -6,7 +6,8 @@
 __all__ = ['as_tensor', 'check_finite', 'restore', 'check_metric', 'check_distances', 'check_scale', 'require_memory',
            'FiniteMetricSpace', 'distinct', 'Similarity', 'distance_matrix', 'similarity_matrix']
 
-# %% ../nbs/00_magnitude.ipynb #d1ccae0b
+# %% ../nbs/00_magnitude.ipynb #a583fa09
+import math
 import numbers
 import numpy as np
 import psutil
@@ -225,21 +226,56 @@ def distinct(space):  # a FiniteMetricSpace
     first = torch.full_like(sizes, len(rows)).scatter_reduce_(0, group, torch.arange(len(rows), device=rows.device), "amin")
     return first, group, sizes
 
-# %% ../nbs/00_magnitude.ipynb #3c3e998d
+# %% ../nbs/00_magnitude.ipynb #9135a395
 _FEW_DIMENSIONS = 8  # up to here coordinate by coordinate is the fastest way
 
+def _halving(points,     # (n, d)
+             leaf_size):
+    "Indices of the points leaf by leaf of a balanced kd-tree, −1 for phantoms: (leaves, points in a leaf)."
+    n = len(points)
+    depth = max(0, math.ceil(math.log2(n / leaf_size)))
+    index = torch.full((1, math.ceil(n / 2**depth) * 2**depth), -1, device=points.device)
+    index[0, :n] = torch.arange(n, device=points.device)
+    for _ in range(depth):
+        x = points[index.clamp(min=0)].double()
+        phantom = (index < 0)[:, :, None]
+        sides = x.masked_fill(phantom, -torch.inf).amax(1) - x.masked_fill(phantom, torch.inf).amin(1)
+        along = x.gather(2, sides.argmax(1)[:, None, None].expand(-1, x.shape[1], 1))[..., 0]
+        order = along.masked_fill(index < 0, torch.inf).argsort(1)
+        index = index.gather(1, order).reshape(2 * len(index), -1)
+    return index
+
+# %% ../nbs/00_magnitude.ipynb #26e11ae0
+def _near_leaves(x, slices, t, metric):  # x (n, d) in the order of the leaves
+    "For each pair of leaves whether their similarities may matter, (k, k)."
+    low, high = (torch.stack([getattr(x[rows], side)(0) for rows in slices]) for side in ("amin", "amax"))
+    gaps = (low[:, None] - high).clamp(min=0) + (low - high[:, None]).clamp(min=0)
+    return (torch.linalg.vector_norm(gaps, ord=1 if metric == "cityblock" else 2, dim=-1) * t <= _reach(x)).tolist()
+
+def _reach(x):
+    "The scaled distance beyond which similarities are below rounding, even summed over all points."
+    return math.log(len(x) / torch.finfo(x.dtype).eps)
+
+# %% ../nbs/00_magnitude.ipynb #f984823a
 class _Tiles:
     "Square tiles of ζ − (1 − shift) on and above the diagonal, without gradient."
-    def __init__(self, similarity, shift=1.0, side=None):  # side: points along a tile
+    def __init__(self, similarity, shift=1.0, side=None, *, sort=True):  # side: points along a tile; sort: by leaves, where it pays
         x, self.t, self.shift, self.metric, self.n = similarity._data().detach(), similarity.t, shift, similarity.metric, len(similarity)
         self.kind = "given" if similarity._matrix is not None else "few" if x.shape[1] <= _FEW_DIMENSIONS else "many"
         if self.kind == "many" and self.metric == "euclidean": x = x - x.mean(0, dtype=torch.float64).to(x)
-        self.x, self.columns = x, x.T.contiguous() if self.kind == "few" else None
         side = side or (8192 if x.is_cuda else 512 if self.kind == "few" else 1024)
-        self.slices = [slice(a, min(a + side, self.n)) for a in range(0, self.n, side)]
-        self._buffers = {}
+        self.order, ends = None, [*range(0, self.n, side), self.n]
+        if sort and self.kind == "few" and shift == 1 and self.n > 8 * side and (x.amax(0) - x.amin(0)).max() * self.t > 2 * _reach(x):
+            leaves = _halving(x, side)
+            self.order, ends = leaves[leaves >= 0], [0, *(leaves >= 0).sum(1).cumsum(0).tolist()]
+            x = x[self.order]
+        self.x, self.columns, self._buffers = x, x.T.contiguous() if self.kind == "few" else None, {}
+        self.slices = [slice(a, b) for a, b in zip(ends, ends[1:]) if a < b]
+        self.near = None if self.order is None else _near_leaves(x, self.slices, self.t, self.metric)
 
-    def __iter__(self): return ((rows, columns) for i, rows in enumerate(self.slices) for columns in self.slices[i:])
+    def __iter__(self):
+        pairs = ((i, j) for i in range(len(self.slices)) for j in range(i, len(self.slices)) if self.near is None or self.near[i][j])
+        return ((self.slices[i], self.slices[j]) for i, j in pairs)
 
     def buffer(self, name, rows, columns):
         "A tile's worth of memory, used again for the next tile."
@@ -280,15 +316,16 @@ def _by_product(self, x, y):
 
 _Tiles.distances, _Tiles._by_product = _tile_distances, _by_product
 
-# %% ../nbs/00_magnitude.ipynb #d78df77c
+# %% ../nbs/00_magnitude.ipynb #8b1e9dec
 def _tiled_product(self, v):  # self: _Tiles; v (n, k)
     "(ζ − (1 − shift)) v, tiles in their precision, added up in float64."
-    out, own = torch.zeros_like(v, dtype=torch.float64), v.to(self.x.dtype)
+    own = v.to(self.x.dtype) if self.order is None else v.to(self.x.dtype)[self.order]
+    out = torch.zeros_like(v, dtype=torch.float64)
     for rows, columns in self:
         tile = self.zeta(rows, columns)
         out[rows] += _times(tile, own[columns])
         if rows is not columns: out[columns] += _times(tile.T, own[rows])
-    return out.to(v.dtype)
+    return (out if self.order is None else torch.empty_like(out).index_copy_(0, self.order, out)).to(v.dtype)
 
 def _times(matrix, v):
     "matrix @ v, by the faster routine when v is a single column."
@@ -296,7 +333,7 @@ def _times(matrix, v):
 
 _Tiles.__matmul__ = _tiled_product
 
-# %% ../nbs/00_magnitude.ipynb #507af39a
+# %% ../nbs/00_magnitude.ipynb #6d98851b
 def _pullback(similarity, left, right, wanted):  # left, right (n,) or (n, k); wanted: (points?, scale?)
     "The gradient of Σ_k left_kᵀ ζ right_k with respect to points (or distances) and scale, tile by tile."
     left, right = left.reshape(len(left), -1), right.reshape(len(right), -1)
@@ -304,6 +341,7 @@ def _pullback(similarity, left, right, wanted):  # left, right (n,) or (n, k); w
     tiles, t = _Tiles(similarity, side=None if similarity.device.type == "cuda" else 512), similarity.t
     to_points = torch.zeros_like(tiles.x) if wanted[0] else None
     to_scale = torch.zeros((), dtype=torch.float64, device=tiles.x.device) if wanted[1] else None
+    if tiles.order is not None: left, right = left[tiles.order], right[tiles.order]
     ahead, behind = torch.cat([left, right], 1), torch.cat([right, left], 1)
     for rows, columns in tiles:
         D, pairs = tiles.distances(rows, columns), tiles.buffer("pairs", rows, columns)
@@ -314,6 +352,7 @@ def _pullback(similarity, left, right, wanted):  # left, right (n,) or (n, k); w
             if rows is columns or D.amin() == 0: D.masked_fill_(D == 0, torch.inf)
             pairs /= D
         _pull(tiles, pairs.mul_(-t), rows, columns, to_points)
+    if wanted[0] and tiles.order is not None: to_points = torch.empty_like(to_points).index_copy_(0, tiles.order, to_points)
     return to_points, to_scale
 
 # %% ../nbs/00_magnitude.ipynb #913046d3
@@ -413,7 +452,7 @@ def _similar(distances, scale):
     far = torch.isinf(distances)
     return torch.exp(distances.masked_fill(far, 0) * -scale).masked_fill(far, 0)
 
-# %% ../nbs/00_magnitude.ipynb #74e2284b
+# %% ../nbs/00_magnitude.ipynb #9ba7c32d
 def _tiles(similarity, elements):
     "Slices of rows such that a tile of ζ has about this many elements, few enough for a processor's cache."
     n = len(similarity)
@@ -429,7 +468,7 @@ def _filled(similarity, function):
     "The (n, n) matrix `function(distances)`, tile by tile. Raises `MemoryError` when it does not fit."
     n = len(similarity)
     _require_dense(similarity)
-    matrix, tiles = _roomy(n * n, similarity.points).view(n, n), _Tiles(similarity)
+    matrix, tiles = _roomy(n * n, similarity.points).view(n, n), _Tiles(similarity, sort=False)
     for rows, columns in tiles:
         matrix[rows, columns] = tile = function(tiles.distances(rows, columns))
         if rows is not columns: matrix[columns, rows] = tile.T

@@ -45,7 +45,7 @@ class SingularSimilarityError(np.linalg.LinAlgError):
 class NotPositiveDefiniteError(SingularSimilarityError):
     "ζ is not positive definite, as a solver needed it to be."
 
-# %% ../nbs/03_solvers.ipynb #509691c3
+# %% ../nbs/03_solvers.ipynb #b111e149
 class _Solve(torch.autograd.Function):
     "v = ζ⁻¹b by a factor, differentiable in points, scale and b."
     @staticmethod
@@ -62,13 +62,13 @@ class _Solve(torch.autograd.Function):
         ctx.saved_tensors
         multiple = (gradient * ctx.b).sum() / (ctx.b * ctx.b).sum()
         proportional = torch.equal(gradient, multiple * ctx.b)
-        a, _, miss = (multiple * ctx.value, 0, 0.0) if proportional else ctx.factor._refined(gradient)
-        if miss > 1e-3 and ctx.factor.iterative: warnings.warn(f"the gradient's solve has a residual of {miss:.1e}; {ctx.factor.solver._remedy(ctx.factor.similarity)}", RuntimeWarning)
+        a, steps, miss = (multiple * ctx.value, 0, 0.0) if proportional else ctx.factor._refined(gradient)
+        if steps >= ctx.factor.max_steps: warnings.warn(f"the gradient's solve has a residual of {miss:.1e}; {ctx.factor.solver._remedy(ctx.factor.similarity)}", RuntimeWarning)
         similarity = ctx.factor.similarity
         to_points, to_scale = _pullback(similarity, -a, ctx.value, ctx.needs_input_grad[1:3])
         return None, to_points, None if to_scale is None else to_scale.to(similarity.scale), a if ctx.needs_input_grad[3] else None, None
 
-# %% ../nbs/03_solvers.ipynb #38ee8152
+# %% ../nbs/03_solvers.ipynb #95451ab8
 class Factor:
     """ζ of a space made ready for solving with any right-hand side.
 
@@ -80,7 +80,7 @@ class Factor:
         core = similarity.detach() if self._groups is None else similarity.detach().subset(self._groups[0])
         with torch.no_grad(): self._core, (self._apply, self._zeta) = core, solver._factorise(core)
 
-    iterative = False  # whether it can stop short of what the precision allows
+    max_steps = math.inf  # where an iterative factor gives up
 
     @property
     def tolerance(self): return TOLERANCE[self.similarity.dtype]

@@ -9,12 +9,13 @@ from known_spaces import K32_POLE, k32
 from scipy.spatial.distance import cdist
 
 import magnitude_ae as mag
-from magnitude_ae.fast_solvers import _earlier_by_force, _earlier_neighbours, _ordered
+from magnitude_ae.fast_solvers import HODLR, _earlier_by_force, _earlier_neighbours, _ordered, _shift, log_determinant
+from magnitude_ae.similarity import _pullback, _Tiles
 from magnitude_ae.solvers import TOLERANCE, residual
 
 CG = mag.ConjugateGradient
-EXACT = [CG(), CG(memory=0), CG(preconditioner=None), CG(preconditioner=mag.Vecchia(10, order="random")), CG(preconditioner=mag.Cholesky())]
-exact = pytest.mark.parametrize("solver", EXACT, ids=["auto", "evaluated", "plain", "Vecchia", "Cholesky"])
+EXACT = [CG(), CG(memory=0), CG(preconditioner=None), CG(preconditioner=mag.Vecchia(10, order="random")), CG(preconditioner=mag.Cholesky()), mag.HODLR(leaf_size=16)]
+exact = pytest.mark.parametrize("solver", EXACT, ids=["auto", "evaluated", "plain", "Vecchia", "Cholesky", "HODLR"])
 precise = pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=lambda d: str(d)[6:])
 on_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 
@@ -67,7 +68,7 @@ def test_any_right_hand_side(solver, dtype, shape):
     solution = solver.factor(similarity).solve(b)
     assert solution.value.shape == b.shape and solution.value.dtype == dtype and solution.n_steps > 0
     assert solution.residual == residual(similarity, solution.value, b) <= (2e-8 if dtype == torch.float64 else 2e-5)
-    assert "iteration(s)" in solution.message and "ConjugateGradient" in solution.message
+    assert "iteration(s)" in solution.message and type(solver).__name__ in solution.message
 
 
 @exact
@@ -81,12 +82,12 @@ def test_gradient_agrees_with_autograd_through_elimination(solver, scale):
     theirs = torch.autograd.grad((truth * pull).sum(), (points, t))
     for a, b in zip(ours, theirs):
         # the derivative by a scale near 0 is the residual times the condition; evaluated tiles promise 1e-8 only
-        assert (a - b).norm() <= (1e-4 if solver.memory == 0 else 1e-5 if scale < 0.1 else 1e-6) * b.norm()
+        assert (a - b).norm() <= (1e-4 if solver == CG(memory=0) else 1e-5 if scale < 0.1 else 1e-6) * b.norm()
 
 
 @precise
 @pytest.mark.parametrize("scale", [1e-8, 1e-5, 1e-2, 1.0, 1e3])
-@pytest.mark.parametrize("solver", [CG(), CG(memory=0)], ids=["kept", "evaluated"])
+@pytest.mark.parametrize("solver", [CG(), CG(memory=0), mag.HODLR()], ids=["kept", "evaluated", "HODLR"])
 def test_all_scales(solver, dtype, scale):
     points = cloud(600, dtype=dtype)
     answer, truth = mag.solve(points, scale, solver=solver), mag.weighting(points.double(), scale, solver=mag.Cholesky())
@@ -235,11 +236,47 @@ def test_vecchia_takes_far_more_points_than_a_matrix_would():
     assert "sampled rows" in answer.message and 0 < answer.residual < 0.1
 
 
+# ---- the hierarchy
+
+
+@pytest.mark.parametrize("d", [1, 2, 3])
+@pytest.mark.parametrize("n", [1, 2, 5, 37, 200, 513])
+@pytest.mark.parametrize("scale", [1e-3, 1.0])
+def test_the_hierarchy_inverts(n, d, scale):
+    similarity = mag.Similarity(cloud(n, d) * 5, scale)
+    shift = _shift(similarity)
+    inverse = HODLR(rtol=1e-10, leaf_size=8)._inverse(similarity, shift)
+    matrix = similarity.dense() - (1 - shift)
+    close(inverse(matrix), torch.eye(n, dtype=torch.float64), 1e-6)
+    factor = HODLR(rtol=1e-10, leaf_size=8).factor(similarity)
+    assert log_determinant(factor) == pytest.approx(torch.logdet(similarity.dense()).item(), rel=1e-6, abs=1e-6)
+
+
+def test_ranks_are_small_on_a_line_and_large_in_space():
+    def ranks(d):
+        return HODLR(rtol=1e-6, leaf_size=64)._inverse(mag.Similarity(cloud(1000, d) * 1000 ** (1 / d) / 6), 1.0).ranks
+
+    assert max(ranks(1)) < 10 < max(ranks(2)) < max(ranks(3))
+
+
+def test_a_hierarchy_too_coarse_is_refused_or_refined():
+    points = cloud(1500) * 4
+    try:
+        answer = mag.solve(points, solver=mag.HODLR(rtol=0.3, leaf_size=8))
+    except mag.NotPositiveDefiniteError as error:
+        assert "lower rtol" in str(error)
+    else:
+        assert answer.converged
+    assert mag.solve(points, solver=mag.HODLR(rtol=1e-6)).converged
+    with pytest.raises(TypeError, match="HODLR"):
+        log_determinant(CG().factor(mag.Similarity(points)))
+
+
 # ---- spaces that are hard
 
 
-HARD = [CG(), CG(memory=0), mag.Vecchia(5), mag.Schur(3)]
-hard = pytest.mark.parametrize("solver", HARD, ids=["kept", "evaluated", "Vecchia", "Schur"])
+HARD = [CG(), CG(memory=0), mag.HODLR(leaf_size=4), mag.Vecchia(5), mag.Schur(3)]
+hard = pytest.mark.parametrize("solver", HARD, ids=["kept", "evaluated", "HODLR", "Vecchia", "Schur"])
 
 
 @hard
@@ -303,6 +340,8 @@ def test_near_duplicates_weigh_together_as_one(solver, apart):
     (lambda: CG(memory=-1), "memory"),
     (lambda: mag.Vecchia(0), "n_neighbors must be at least 1"),
     (lambda: mag.Vecchia(order="best"), "order 'best' is not known; choose one of centre"),
+    (lambda: mag.HODLR(rtol=0), "rtol must be positive"),
+    (lambda: mag.HODLR(leaf_size=0), "leaf_size must be at least 1"),
     (lambda: mag.Schur(0), "block_size must be at least 1"),
 ])
 def test_parameters_out_of_range(make, message):
@@ -323,10 +362,10 @@ def test_parameters_of_the_wrong_kind(make, message):
         make()
 
 
-@pytest.mark.parametrize("solver", [mag.Vecchia(), CG(preconditioner=mag.Vecchia())], ids=["Vecchia", "guide"])
+@pytest.mark.parametrize("solver", [mag.Vecchia(), CG(preconditioner=mag.Vecchia()), mag.HODLR()], ids=["Vecchia", "guide", "HODLR"])
 def test_without_coordinates_another_solver_is_named(solver):
     D = mag.distance_matrix(cloud(10))
-    with pytest.raises(ValueError, match=r"Vecchia needs coordinates.*preconditioner=None"):
+    with pytest.raises(ValueError, match=r"(Vecchia|HODLR) needs coordinates.*preconditioner=None"):
         mag.weighting(D, metric="precomputed", solver=solver)
     with pytest.raises(ValueError, match="metric='cosine'"):
         mag.weighting(cloud(10), metric="cosine", solver=solver)
@@ -342,7 +381,7 @@ def test_a_matrix_that_is_not_symmetric_is_refused():
 
 
 @on_gpu
-@pytest.mark.parametrize("solver", [mag.LU(), mag.Cholesky(), mag.Schur(64), CG(), CG(memory=0), mag.Vecchia(10)], ids=str)
+@pytest.mark.parametrize("solver", [mag.LU(), mag.Cholesky(), mag.Schur(64), CG(), CG(memory=0), mag.HODLR(), mag.Vecchia(10)], ids=str)
 @precise
 def test_the_same_on_a_gpu(solver, dtype):
     points = cloud(900, dtype=dtype) * 5
@@ -355,3 +394,42 @@ def test_the_same_on_a_gpu(solver, dtype):
         answers.append((w.detach().cpu(), x.grad.cpu()))
     for here, there in zip(*answers):
         close(there, here, 1e-6 if dtype == torch.float64 else 1e-3)
+
+
+# ---- tiles that are left out
+
+
+@pytest.mark.parametrize("metric", ["euclidean", "cityblock"])
+@pytest.mark.parametrize("d", [1, 2, 3])
+def test_far_tiles_do_not_count(metric, d):
+    "A cloud much wider than similarities reach: products, gradients and weightings as with every tile."
+    points = torch.from_numpy(np.random.default_rng(d).uniform(0, 6000 ** (1 / d) * 40, (6000, d)))
+    points[:100] = points[100:200]  # copies, too
+    similarity = mag.Similarity(points, 0.9, metric)
+    tiles = _Tiles(similarity)
+    assert len(list(tiles)) < len(tiles.slices) * (len(tiles.slices) + 1) // 2
+    assert sum(b.stop - b.start for b in tiles.slices) == 6000 and torch.equal(tiles.order.sort().values, torch.arange(6000))
+    v = torch.randn(6000, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    zeta = torch.exp(-0.9 * torch.from_numpy(cdist(points, points, metric)))
+    close(similarity @ v, zeta @ v, 1e-13)
+    pull = _pullback(similarity, v, v.flip(1), (True, True))
+    rows = slice(0, 700)
+    everything = _pullback_rows(points, v, v.flip(1), 0.9, metric, rows)
+    close(pull[0][rows], everything, 1e-11)
+    close(pull[1], -((v * ((zeta * torch.from_numpy(cdist(points, points, metric))) @ v.flip(1))).sum()), 1e-11)
+
+
+def _pullback_rows(points, left, right, t, metric, rows):
+    "The gradient of Σ leftᵀ ζ right by some of the points, from the formula as it stands."
+    difference = points[rows, None] - points
+    distance = torch.from_numpy(cdist(points[rows], points, metric))
+    direction = difference.sign() if metric == "cityblock" else difference / distance.masked_fill(distance == 0, torch.inf)[..., None]
+    pairs = (left[rows] @ right.T + right[rows] @ left.T) * torch.exp(-t * distance) * -t
+    return (pairs[..., None] * direction).sum(1)
+
+
+def test_a_wide_cloud_takes_little_memory_and_is_exact():
+    points = torch.from_numpy(np.random.default_rng(0).uniform(0, 2000, (20_000, 2))).float()
+    factor = CG().factor(mag.Similarity(points))
+    answer = factor.solve(torch.ones(20_000))
+    assert answer.converged and 4 * sum(tile.numel() for tile in factor._tiles._kept.values()) < 0.25 * 4 * 20_000**2 / 2
