@@ -73,11 +73,17 @@ def _offset(points):
     mean, size = points.double().mean(0), points.double().std(0).max()
     return mean if mean.abs().max() > 100 * size else torch.zeros_like(mean)
 
-# %% ../nbs/09_autoencoder.ipynb #8bb1b538
+# %% ../nbs/09_autoencoder.ipynb #b910dcb4
+def _rows(images):
+    "Square images, with or without an axis for their one channel, as rows of pixels."
+    sides = [length for length in images.shape[1:] if length != 1]
+    if len(sides) != 2 or sides[0] != sides[1]: raise ValueError(f"points has images of shape {tuple(images.shape[1:])}; the convolutional architecture needs square images in one channel, (n, s, s) or (n, 1, s, s), or rows of pixels (n, s²)")
+    return images.reshape(len(images), sides[0]**2)
+
 def _checked_points(model, points, reset):
     "`points` as a checked tensor, its columns compared with those seen in `fit` (or noted, if `reset`)."
     if not reset: check_is_fitted(model, "module_")
-    if model.architecture == "convolutional" and getattr(points, "ndim", 2) > 2: points = points.reshape(len(points), -1)  # images: a row each
+    if model.architecture == "convolutional" and getattr(points, "ndim", 2) > 2: points = _rows(points)
     tensor = as_tensor(points)
     check_finite(tensor)
     validate_data(model, points if hasattr(points, "columns") else np.empty((1, tensor.shape[1])), skip_check_array=True, reset=reset)
