@@ -346,7 +346,7 @@ def test_a_strategy_with_a_plan_that_cannot_be_carried_out():
         quick(strategy=Plan()).fit(GOOD)
     with pytest.raises(TypeError, match="Phase"):
         quick(strategy=Plan("joint")).fit(GOOD)
-    with pytest.raises(ValueError, match="all points at once.*batch_size=None"):
+    with pytest.raises(ValueError, match="shuffled batches of 4.*batches='cells'.*batch_size=None for all points at once"):
         quick(strategy=Plan(Phase("joint", 3, batch_size=4, weighting_coefficient=1.0))).fit(GOOD)
 
 
