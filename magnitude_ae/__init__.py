@@ -29,10 +29,11 @@ if TYPE_CHECKING:
         evaluate_held_out,
         trustworthiness,
     )
+    from magnitude_ae.fast_solvers import ConjugateGradient, Vecchia
     from magnitude_ae.similarity import Similarity, distance_matrix, similarity_matrix
-    from magnitude_ae.solvers import LU, Cholesky, Inverse, NotPositiveDefiniteError, SingularSimilarityError, Solution
+    from magnitude_ae.solvers import LU, Cholesky, Inverse, NotPositiveDefiniteError, Schur, SingularSimilarityError, Solution
     from magnitude_ae.strategies import BurnIn, Cells, Joint, PredictorCorrector
-    from magnitude_ae.weighting import choose_scale, magnitude, magnitude_function, solve, spread, weighting
+    from magnitude_ae.weighting import WeightedSpace, choose_scale, magnitude, magnitude_dimension, magnitude_function, solve, spread, weighting
 
 _MODULES = ("datasets", "plots")  # reached as mag.datasets, mag.plots
 
@@ -40,8 +41,9 @@ _NAMES = {  # name -> the module that defines it
     name: module
     for module, names in {
         "similarity": ("Similarity", "distance_matrix", "similarity_matrix"),
-        "solvers": ("LU", "Cholesky", "Inverse", "NotPositiveDefiniteError", "SingularSimilarityError", "Solution"),
-        "weighting": ("choose_scale", "magnitude", "magnitude_function", "solve", "spread", "weighting"),
+        "solvers": ("LU", "Cholesky", "Inverse", "NotPositiveDefiniteError", "Schur", "SingularSimilarityError", "Solution"),
+        "fast_solvers": ("ConjugateGradient", "Vecchia"),
+        "weighting": ("WeightedSpace", "choose_scale", "magnitude", "magnitude_dimension", "magnitude_function", "solve", "spread", "weighting"),
         "strategies": ("BurnIn", "Cells", "Joint", "PredictorCorrector"),
         "autoencoder": ("MagnitudeAutoencoder",),
         "evaluation": (

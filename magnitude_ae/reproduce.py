@@ -124,7 +124,7 @@ def _tracer(rows, every):
         rows.append((training.epoch, sum(training.history["seconds"]), reconstruction_loss(reconstruction, training.points).item(), weighting_loss(found, wanted).item(), rho))
     return trace
 
-# %% ../nbs/12_reproduce.ipynb #d84f7d47
+# %% ../nbs/12_reproduce.ipynb #9fd72241
 def _run_experiment(experiment, progress):
     "Results and arrays of a training."
     (points, new), trace = experiment.data(), []
@@ -135,7 +135,7 @@ def _run_experiment(experiment, progress):
     row |= {"weighting loss": float(np.abs(model.weighting_ - model.embedding_weighting_).mean())}
     held_out = evaluate_held_out(model, points, new).T.to_dict()
     result = {"table": {"Magnitude AE": _rounded(row)}, "held_out": {k: _rounded(v) for k, v in held_out.items()}, "fit_seconds": round(sum(model.history_["seconds"]), 1)}
-    curves = {f"trace {name}": column for name, column in zip(TRACE, np.array(trace).T)} | {f"history {name}": model.history_[name] for name in ("reconstruction_loss", "weighting_loss")}
+    curves = {f"trace {name}": column for name, column in zip(TRACE, np.array(trace).T)} | {f"history {name}": np.array(model.history_[name]) for name in ("reconstruction_loss", "weighting_loss")}
     return result, {"weighting": model.weighting_, "Magnitude AE": embedding, **curves}
 
 def _rounded(row): return {key: float(f"{value:.6g}") for key, value in row.items()}
@@ -266,7 +266,7 @@ def reproduce_shapes(out="reproduced/shapes",  # a folder, made if it is not the
     outcomes = {shape: outcome(Experiment(shape, seed=seed, **(FAST if fast else {})), out, progress) for shape in SHAPES}
     return _finish(out, rho_table(outcomes), figure2=figure_two(outcomes))
 
-# %% ../nbs/12_reproduce.ipynb #164e5496
+# %% ../nbs/12_reproduce.ipynb #4be6b1b4
 COEFFICIENTS = (0.0, 1.0, 5.0, 10.0, 15.0, 20.0)
 SCALES = tuple(2.0**k for k in range(-5, 6))
 
@@ -296,7 +296,7 @@ def figure_three(by_coefficient, by_scale):  # two tables of `parameter_table`
 
 def parameter_experiments(seed, fast=False):
     "The experiments behind Figure 3: those over λ, those over t."
-    size = FAST if fast else {}
+    size = FAST if fast else {"max_epochs": 300}  # seventeen trainings: shorter ones
     return ([Experiment("Swiss roll", seed=seed, weighting_coefficient=c, **size) for c in COEFFICIENTS],
             [Experiment("Swiss roll", seed=seed, scale=t, **size) for t in SCALES])
 

@@ -6,7 +6,7 @@
 __all__ = ['as_tensor', 'check_finite', 'restore', 'check_metric', 'check_distances', 'check_scale', 'require_memory',
            'FiniteMetricSpace', 'distinct', 'Similarity', 'distance_matrix', 'similarity_matrix']
 
-# %% ../nbs/00_magnitude.ipynb #a6eb3e0c
+# %% ../nbs/00_magnitude.ipynb #d1ccae0b
 import numbers
 import numpy as np
 import psutil
@@ -16,7 +16,7 @@ from sklearn.metrics import pairwise_distances
 from sklearn.metrics.pairwise import PAIRWISE_BOOLEAN_FUNCTIONS
 from sklearn.neighbors import VALID_METRICS
 
-# %% ../nbs/00_magnitude.ipynb #8912bfe3
+# %% ../nbs/00_magnitude.ipynb #39b84561
 def _numpy_array(values, name):
     "`values` as a writable floating-point NumPy array, or an exception that says what it was."
     if sparse.issparse(values): raise TypeError(f"{name} is a sparse matrix; pass {name}.toarray()")
@@ -35,7 +35,7 @@ def _numpy_array(values, name):
         raise ValueError(f"{name} holds something that is not a number (dtype {array.dtype}); "
                          "drop or encode text columns first") from None
 
-# %% ../nbs/00_magnitude.ipynb #a621aec1
+# %% ../nbs/00_magnitude.ipynb #bf8d51fa
 def as_tensor(values,          # tensor, NumPy array, DataFrame or list of rows
               name="points",   # how messages call it
              ) -> torch.Tensor:  # (n, d), float32 or float64
@@ -54,7 +54,7 @@ def as_tensor(values,          # tensor, NumPy array, DataFrame or list of rows
     if 0 in tensor.shape: raise ValueError(f"{name} is empty: shape {tuple(tensor.shape)}; pass at least one point with one coordinate")
     return tensor
 
-# %% ../nbs/00_magnitude.ipynb #b5e09390
+# %% ../nbs/00_magnitude.ipynb #b737ee5c
 def check_finite(tensor,  # (n, d)
                  name="points"):
     "Raises `ValueError` naming the first rows of `tensor` that are not finite."
@@ -63,7 +63,7 @@ def check_finite(tensor,  # (n, d)
         some = ", ".join(map(str, bad[:5].tolist())) + (", …" if len(bad) > 5 else "")
         raise ValueError(f"{name} has {len(bad)} row(s) with NaN or infinity, first at {some}; drop or impute them")
 
-# %% ../nbs/00_magnitude.ipynb #646a69d2
+# %% ../nbs/00_magnitude.ipynb #1ff70ef6
 def restore(answer,     # the tensor computed
             *origins):  # what the caller passed: points, and scale where it counts
     "`answer` in the caller's kind of container: a tensor if any of `origins` was one, else NumPy."
@@ -73,7 +73,7 @@ def restore(answer,     # the tensor computed
     half = isinstance(first, torch.Tensor) and first.dtype in (torch.float16, torch.bfloat16)
     return answer.to(first.dtype) if half else answer
 
-# %% ../nbs/00_magnitude.ipynb #24acb5f7
+# %% ../nbs/00_magnitude.ipynb #daba3e55
 class _ProductDistances(torch.autograd.Function):
     "Euclidean distances by a float64 matrix product, close pairs recomputed directly; for many dimensions."
     @staticmethod
@@ -96,7 +96,7 @@ class _ProductDistances(torch.autograd.Function):
         left, right = pull.sum(1)[:, None] * a - pull @ b, pull.sum(0)[:, None] * b - pull.T @ a
         return left.to(distances.dtype), right.to(distances.dtype)
 
-# %% ../nbs/00_magnitude.ipynb #7e5a0e1a
+# %% ../nbs/00_magnitude.ipynb #e44b59ed
 _DIRECT_DIMENSIONS = 16  # up to here the direct formula is as fast as the product, and exact
 
 def _pairwise(x,     # (n, d)
@@ -108,7 +108,7 @@ def _pairwise(x,     # (n, d)
     if x.shape[1] > _DIRECT_DIMENSIONS: return _ProductDistances.apply(x, y)
     return torch.cdist(x, y, compute_mode="donot_use_mm_for_euclid_dist")
 
-# %% ../nbs/00_magnitude.ipynb #3f813776
+# %% ../nbs/00_magnitude.ipynb #1bcc2030
 _ALIASES = {"l2": "euclidean", "l1": "cityblock", "manhattan": "cityblock"}
 
 def check_metric(metric) -> str:
@@ -118,7 +118,7 @@ def check_metric(metric) -> str:
         raise ValueError(f"metric {metric!r} is not known; choose one of {', '.join(sorted(known))}")
     return _ALIASES.get(metric, metric)
 
-# %% ../nbs/00_magnitude.ipynb #320655da
+# %% ../nbs/00_magnitude.ipynb #17df75e8
 def check_distances(distances,           # (n, n)
                     name="the precomputed distance matrix"):
     "Raises `ValueError` when a matrix is not one of distances: square, symmetric, not negative, zero on the diagonal."
@@ -136,7 +136,7 @@ def check_distances(distances,           # (n, n)
         i, j = uneven.nonzero()[0].tolist()
         raise ValueError(f"{name} is not symmetric: entry ({i}, {j}) is {D[i, j]:g}, entry ({j}, {i}) is {D[j, i]:g}")
 
-# %% ../nbs/00_magnitude.ipynb #fd37d043
+# %% ../nbs/00_magnitude.ipynb #2828da1f
 def check_scale(scale):  # a positive number or a tensor holding one
     "The scale as a Python float or a 0-d tensor. Raises `TypeError` or `ValueError` when it is not a positive finite number."
     if isinstance(scale, (bool, np.bool_)) or getattr(scale, "dtype", None) in (torch.bool, np.dtype(bool)): raise TypeError(f"scale must be one positive number, not {scale!r}")
@@ -148,7 +148,7 @@ def check_scale(scale):  # a positive number or a tensor holding one
         raise ValueError(f"scale must be positive and finite, not {value!r}")
     return scale
 
-# %% ../nbs/00_magnitude.ipynb #e43b4b48
+# %% ../nbs/00_magnitude.ipynb #f95cf72c
 def require_memory(n_bytes,  # what will be allocated
                    what,     # what for, with the way out
                    device="cpu"):
@@ -158,7 +158,7 @@ def require_memory(n_bytes,  # what will be allocated
     else: free = psutil.virtual_memory().available
     if n_bytes > free: raise MemoryError(f"{what} ({n_bytes:,} bytes needed, {free:,} free)")
 
-# %% ../nbs/00_magnitude.ipynb #231727f5
+# %% ../nbs/00_magnitude.ipynb #a0712869
 class FiniteMetricSpace:
     """A finite set of points and the distances between them.
 
@@ -187,14 +187,14 @@ class FiniteMetricSpace:
         if self._matrix is not None: return self._matrix[rows][:, columns]
         return _pairwise(self.points[rows], self.points[columns], self.metric)
 
-# %% ../nbs/00_magnitude.ipynb #4b15cb1f
+# %% ../nbs/00_magnitude.ipynb #784751cb
 def _check_reach(points):
     "Raises `ValueError` when coordinates are so large that distances overflow."
     sides = points.detach().amax(0) - points.detach().amin(0)
     if not torch.isfinite(sides.square().sum()) and torch.isfinite(points.detach()).all():
         raise ValueError(f"points spread over {sides.max():.1e}, and the squares of their distances overflow in {points.dtype}; divide them by a constant")
 
-# %% ../nbs/00_magnitude.ipynb #263bddf0
+# %% ../nbs/00_magnitude.ipynb #7930c176
 def _foreign_distances(points, metric):
     "The whole matrix of a metric that scikit-learn computes; checked, since some of its names are no metrics."
     if points.requires_grad and torch.is_grad_enabled():
@@ -210,7 +210,7 @@ def _foreign_distances(points, metric):
     check_distances(D, f"the distance matrix by metric={metric!r}")
     return D.clamp_(min=0).fill_diagonal_(0)
 
-# %% ../nbs/00_magnitude.ipynb #df200166
+# %% ../nbs/00_magnitude.ipynb #eb6e8b97
 def distinct(space):  # a FiniteMetricSpace
     """The distinct points of `space`: `(first, group, sizes)`, or `None` when all are distinct.
 
@@ -225,43 +225,125 @@ def distinct(space):  # a FiniteMetricSpace
     first = torch.full_like(sizes, len(rows)).scatter_reduce_(0, group, torch.arange(len(rows), device=rows.device), "amin")
     return first, group, sizes
 
-# %% ../nbs/00_magnitude.ipynb #5f44f9b4
-def _pull_rows(pull,     # (r, n) weights of the pairs, already divided by the distance where the metric asks for it
-               x_rows,   # (r, d)
-               x,        # (n, d)
-               signs):   # True for cityblock
-    "Σ_j pull_ij (x_i − x_j), or of the signs of the differences: (r, d)."
-    if x.shape[1] > _DIRECT_DIMENSIONS and not signs:
-        return pull.sum(1)[:, None] * x_rows - pull @ x
-    columns = []
-    for k in range(x.shape[1]):
-        difference = x_rows[:, k, None] - x[None, :, k]
-        columns.append(((difference.sign_() if signs else difference) * pull).sum(1))
-    return torch.stack(columns, 1)
+# %% ../nbs/00_magnitude.ipynb #3c3e998d
+_FEW_DIMENSIONS = 8  # up to here coordinate by coordinate is the fastest way
 
-# %% ../nbs/00_magnitude.ipynb #9521d723
+class _Tiles:
+    "Square tiles of ζ − (1 − shift) on and above the diagonal, without gradient."
+    def __init__(self, similarity, shift=1.0, side=None):  # side: points along a tile
+        x, self.t, self.shift, self.metric, self.n = similarity._data().detach(), similarity.t, shift, similarity.metric, len(similarity)
+        self.kind = "given" if similarity._matrix is not None else "few" if x.shape[1] <= _FEW_DIMENSIONS else "many"
+        if self.kind == "many" and self.metric == "euclidean": x = x - x.mean(0, dtype=torch.float64).to(x)
+        self.x, self.columns = x, x.T.contiguous() if self.kind == "few" else None
+        side = side or (8192 if x.is_cuda else 512 if self.kind == "few" else 1024)
+        self.slices = [slice(a, min(a + side, self.n)) for a in range(0, self.n, side)]
+        self._buffers = {}
+
+    def __iter__(self): return ((rows, columns) for i, rows in enumerate(self.slices) for columns in self.slices[i:])
+
+    def buffer(self, name, rows, columns):
+        "A tile's worth of memory, used again for the next tile."
+        shape = (rows.stop - rows.start, columns.stop - columns.start)
+        side = self.slices[0].stop
+        if name not in self._buffers: self._buffers[name] = self.x.new_empty(side * side)
+        return self._buffers[name][:shape[0] * shape[1]].view(shape)
+
+    def zeta(self, rows, columns, out=None):
+        "One tile of ζ − (1 − shift)."
+        tile = self.distances(rows, columns, out).mul_(-self.t)
+        return tile.exp_() if self.shift == 1 else tile.expm1_().add_(self.shift)
+
+# %% ../nbs/00_magnitude.ipynb #12413114
+def _tile_distances(self, rows, columns, out=None):  # self: _Tiles
+    "The distances of a tile, in `out` or in a buffer that the next call will overwrite."
+    D = self.buffer("distances", rows, columns) if out is None else out
+    if self.kind == "given": return D.copy_(self.x[rows, columns])
+    if self.kind == "many": return D.copy_(self._by_product(self.x[rows], self.x[columns]))
+    step, city = self.buffer("step", rows, columns), self.metric == "cityblock"
+    for k, column in enumerate(self.columns):
+        d = torch.sub(column[rows, None], column[columns], out=step if k else D)
+        if city: d.abs_()
+        if city and k: D += d
+        elif not city: D.addcmul_(d, d) if k else D.mul_(D)
+    return D if city else D.sqrt_()
+
+def _by_product(self, x, y):
+    "Distances in many dimensions: Euclidean by a matrix product."
+    if self.metric == "cityblock": return torch.cdist(x, y, p=1.0)
+    if x.shape[1] <= _DIRECT_DIMENSIONS: return torch.cdist(x, y, compute_mode="donot_use_mm_for_euclid_dist")
+    size = (x * x).sum(1)[:, None] + (y * y).sum(1)
+    squares = torch.addmm(size, x, y.T, alpha=-2).clamp_(min=0)
+    rows, columns = (squares <= (5e-2 if x.dtype == torch.float32 else 1e-5) * size).nonzero(as_tuple=True)
+    if x.dtype == torch.float32 and len(rows) > 0.02 * squares.numel(): return self._by_product(x.double(), y.double()).to(x.dtype)
+    for i, j in zip(rows.split(2**16), columns.split(2**16)): squares[i, j] = (x[i] - y[j]).square_().sum(1)
+    return squares.sqrt_()
+
+_Tiles.distances, _Tiles._by_product = _tile_distances, _by_product
+
+# %% ../nbs/00_magnitude.ipynb #d78df77c
+def _tiled_product(self, v):  # self: _Tiles; v (n, k)
+    "(ζ − (1 − shift)) v, tiles in their precision, added up in float64."
+    out, own = torch.zeros_like(v, dtype=torch.float64), v.to(self.x.dtype)
+    for rows, columns in self:
+        tile = self.zeta(rows, columns)
+        out[rows] += _times(tile, own[columns])
+        if rows is not columns: out[columns] += _times(tile.T, own[rows])
+    return out.to(v.dtype)
+
+def _times(matrix, v):
+    "matrix @ v, by the faster routine when v is a single column."
+    return torch.mv(matrix, v[:, 0])[:, None] if v.shape[1] == 1 else matrix @ v
+
+_Tiles.__matmul__ = _tiled_product
+
+# %% ../nbs/00_magnitude.ipynb #507af39a
 def _pullback(similarity, left, right, wanted):  # left, right (n,) or (n, k); wanted: (points?, scale?)
     "The gradient of Σ_k left_kᵀ ζ right_k with respect to points (or distances) and scale, tile by tile."
-    x, t, matrix = similarity._data().detach(), similarity.t, similarity._matrix is not None
-    left, right = left.reshape(len(x), -1), right.reshape(len(x), -1)
-    if x.shape[1] > _DIRECT_DIMENSIONS and not matrix: x = x - x.mean(0)
-    to_points = torch.zeros_like(x) if wanted[0] else None
-    to_scale = torch.zeros((), dtype=torch.float64, device=x.device) if wanted[1] else None
-    for rows in similarity.tiles():
-        D = similarity.distances(rows).detach()
-        zeta = torch.exp(D * -t)
-        if wanted[1]:
-            moment = zeta * torch.where(zeta > 0, D, 0)
-            to_scale -= (left[rows] * (moment @ right)).sum(dtype=torch.float64)
+    left, right = left.reshape(len(left), -1), right.reshape(len(right), -1)
+    if similarity._matrix is not None: return _pullback_matrix(similarity, left, right, wanted)
+    tiles, t = _Tiles(similarity, side=None if similarity.device.type == "cuda" else 512), similarity.t
+    to_points = torch.zeros_like(tiles.x) if wanted[0] else None
+    to_scale = torch.zeros((), dtype=torch.float64, device=tiles.x.device) if wanted[1] else None
+    ahead, behind = torch.cat([left, right], 1), torch.cat([right, left], 1)
+    for rows, columns in tiles:
+        D, pairs = tiles.distances(rows, columns), tiles.buffer("pairs", rows, columns)
+        torch.mm(ahead[rows], behind[columns].T, out=pairs).mul_(torch.mul(D, -t, out=tiles.buffer("step", rows, columns)).exp_())
+        if wanted[1]: to_scale -= (pairs * D).sum(dtype=torch.float64) * (0.5 if rows is columns else 1)
         if not wanted[0]: continue
-        pairs = (left[rows] @ right.T).mul_(zeta).mul_(-t)
-        if matrix: to_points[rows] = pairs; continue
-        pairs += (right[rows] @ left.T).mul_(zeta).mul_(-t)
-        if similarity.metric == "euclidean": pairs /= D.masked_fill_(D == 0, torch.inf)
-        to_points[rows] = _pull_rows(pairs, x[rows], x, similarity.metric == "cityblock")
+        if similarity.metric == "euclidean":
+            if rows is columns or D.amin() == 0: D.masked_fill_(D == 0, torch.inf)
+            pairs /= D
+        _pull(tiles, pairs.mul_(-t), rows, columns, to_points)
     return to_points, to_scale
 
-# %% ../nbs/00_magnitude.ipynb #181f4b94
+# %% ../nbs/00_magnitude.ipynb #913046d3
+def _pull(tiles, pairs, rows, columns, out):  # pairs (r, c): weights, already divided by the distance where the metric asks for it
+    "Adds Σ_j pairs_ij (x_i − x_j), or of the signs of the differences, to row i of `out`, and its negative for j."
+    if tiles.columns is None and tiles.metric == "euclidean":
+        out[rows] += torch.addmm(pairs.sum(1)[:, None] * tiles.x[rows], pairs, tiles.x[columns], alpha=-1)
+        if rows is not columns: out[columns] += torch.addmm(pairs.sum(0)[:, None] * tiles.x[columns], pairs.T, tiles.x[rows], alpha=-1)
+        return
+    step = tiles.buffer("step", rows, columns)
+    for k in range(tiles.x.shape[1]):
+        torch.sub(tiles.x[rows, k, None], tiles.x[columns, k], out=step)
+        if tiles.metric == "cityblock": step.sign_()
+        step *= pairs
+        out[rows, k] += step.sum(1)
+        if rows is not columns: out[columns, k] -= step.sum(0)
+
+# %% ../nbs/00_magnitude.ipynb #5ee77bef
+def _pullback_matrix(similarity, left, right, wanted):
+    "`_pullback` for a matrix of distances."
+    matrix, t = similarity._data().detach(), similarity.t
+    to_matrix = torch.zeros_like(matrix) if wanted[0] else None
+    to_scale = torch.zeros((), dtype=torch.float64, device=matrix.device) if wanted[1] else None
+    for rows in similarity.tiles():
+        zeta = torch.exp(matrix[rows] * -t)
+        if wanted[0]: to_matrix[rows] = (left[rows] @ right.T).mul_(zeta).mul_(-t)
+        if wanted[1]: to_scale -= (left[rows] * (zeta * torch.where(zeta > 0, matrix[rows], 0) @ right)).sum(dtype=torch.float64)
+    return to_matrix, to_scale
+
+# %% ../nbs/00_magnitude.ipynb #2412b523
 class _Views(FiniteMetricSpace):
     "Other similarities of the same points."
     def _like(self, points, matrix, scale):
@@ -289,7 +371,7 @@ class _Views(FiniteMetricSpace):
         matrix = None if other._matrix is None else other._matrix.detach()
         return self._like(matrix if other._matrix is other.points else other.points.detach(), matrix, self.t)
 
-# %% ../nbs/00_magnitude.ipynb #27f32fbc
+# %% ../nbs/00_magnitude.ipynb #03632fc9
 class Similarity(_Views):
     """The similarity matrix ζ = exp(−scale · d) of n points, evaluated when asked: whole, a block, or as a product in tiles.
 
@@ -324,14 +406,14 @@ class Similarity(_Views):
         "Slices of rows such that a tile of ζ has about this many elements."
         return _tiles(self, elements)
 
-# %% ../nbs/00_magnitude.ipynb #a27a84af
+# %% ../nbs/00_magnitude.ipynb #7f3ded71
 def _similar(distances, scale):
     "exp(−scale · distances), with a derivative by the scale where distances are infinite."
     if not (isinstance(scale, torch.Tensor) and scale.requires_grad): return torch.exp(distances * -scale)
     far = torch.isinf(distances)
     return torch.exp(distances.masked_fill(far, 0) * -scale).masked_fill(far, 0)
 
-# %% ../nbs/00_magnitude.ipynb #94baf1d0
+# %% ../nbs/00_magnitude.ipynb #74e2284b
 def _tiles(similarity, elements):
     "Slices of rows such that a tile of ζ has about this many elements, few enough for a processor's cache."
     n = len(similarity)
@@ -341,15 +423,22 @@ def _tiles(similarity, elements):
 def _require_dense(space):
     "Raises `MemoryError` with the bytes when an (n, n) matrix and a copy to work on do not fit."
     require_memory(2 * len(space)**2 * space.points.element_size(), f"the dense matrix of {len(space):,} points and a copy to work on do not fit in memory; "
-                   "use fewer points, or float32 instead of float64", space.device)
+                   "use fewer points, or float32 instead of float64; a weighting without that matrix is mag.ConjugateGradient()'s", space.device)
 
 def _filled(similarity, function):
     "The (n, n) matrix `function(distances)`, tile by tile. Raises `MemoryError` when it does not fit."
     n = len(similarity)
     _require_dense(similarity)
-    matrix = torch.empty(n, n, dtype=similarity.dtype, device=similarity.device)
-    for rows in similarity.tiles(): matrix[rows] = function(similarity.distances(rows))
+    matrix, tiles = _roomy(n * n, similarity.points).view(n, n), _Tiles(similarity)
+    for rows, columns in tiles:
+        matrix[rows, columns] = tile = function(tiles.distances(rows, columns))
+        if rows is not columns: matrix[columns, rows] = tile.T
     return matrix
+
+def _roomy(size, like):
+    "An uninitialised vector. NumPy asks the system for large pages, which for gigabytes saves a good part of the time."
+    if like.device.type != "cpu": return like.new_empty(size)
+    return torch.from_numpy(np.empty(size, dtype=np.float64 if like.dtype == torch.float64 else np.float32))
 
 def _dense(similarity):
     "All of ζ, (n, n)."
@@ -358,7 +447,7 @@ def _dense(similarity):
     if torch.is_grad_enabled() and any(isinstance(x, torch.Tensor) and x.requires_grad for x in tensors): return similarity.block()
     return _filled(similarity, lambda distances: (distances * -similarity.t).exp_())
 
-# %% ../nbs/00_magnitude.ipynb #3d21dcad
+# %% ../nbs/00_magnitude.ipynb #c10fe2a5
 class _Product(torch.autograd.Function):
     "ζ @ v in tiles, with the gradient by `_pullback`."
     @staticmethod
@@ -366,7 +455,7 @@ class _Product(torch.autograd.Function):
         v = vector if vector.ndim == 2 else vector[:, None]
         ctx.similarity, ctx.vector = similarity, v.detach()
         ctx.save_for_backward(*(x for x in (points, scale, vector) if isinstance(x, torch.Tensor)))  # autograd then notices changes in place
-        return torch.cat([similarity.block(rows) @ v for rows in similarity.tiles()]).reshape(vector.shape)
+        return (_Tiles(similarity) @ v.detach()).reshape(vector.shape)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
@@ -377,7 +466,7 @@ class _Product(torch.autograd.Function):
         to_vector = (s.detach() @ g).reshape(gradient.shape) if ctx.needs_input_grad[3] else None
         return None, to_points, to_scale if to_scale is None else to_scale.to(s.scale), to_vector
 
-# %% ../nbs/00_magnitude.ipynb #0dbb20a8
+# %% ../nbs/00_magnitude.ipynb #ddb16515
 def distance_matrix(points,                 # (n, d): tensor, array, DataFrame or list
                     *, metric="euclidean"):  # a name that scikit-learn's `pairwise_distances` knows
     "The (n, n) matrix of distances, in the container of `points`; differentiable for tensors. Raises as `Similarity` does."
@@ -385,7 +474,7 @@ def distance_matrix(points,                 # (n, d): tensor, array, DataFrame o
     _require_dense(space)
     return restore(space.distances().clone() if space._matrix is not None else space.distances(), points)
 
-# %% ../nbs/00_magnitude.ipynb #8a56c3c6
+# %% ../nbs/00_magnitude.ipynb #6e9fa1c4
 def similarity_matrix(points,                 # (n, d): tensor, array, DataFrame or list; (n, n) when metric="precomputed"
                       scale=1.0,              # t, one over the unit of distance
                       *, metric="euclidean"):  # a name that scikit-learn's `pairwise_distances` knows

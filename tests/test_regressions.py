@@ -90,7 +90,7 @@ def test_many_scales_do_not_hold_many_factors(monkeypatch):
 @pytest.mark.parametrize("call", [
     lambda x: mag.similarity_matrix(x.requires_grad_()),
     lambda x: mag.distance_matrix(x),
-    lambda x: mag.weighting(x),
+    lambda x: mag.weighting(x, solver=mag.Cholesky()),
 ], ids=["similarity with gradient", "distances", "weighting"])
 def test_every_dense_matrix_is_predicted(call):
     with pytest.raises(MemoryError, match="bytes"):

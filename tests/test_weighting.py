@@ -1,5 +1,6 @@
 """What the public functions accept and give back: containers, precisions, scales, metrics, gradients, warnings."""
 
+import importlib
 import warnings
 
 import numpy as np
@@ -468,3 +469,122 @@ def test_arguments_that_do_not_go_together():
         mag.choose_scale(POINTS, lambda t: t, scales=[])
     with pytest.raises(ValueError, match="coincide"):
         mag.choose_scale(np.ones((3, 2)), "growth")
+
+
+# ---- dimension, and points added, removed, tried
+
+
+@pytest.mark.parametrize("solver", [None, mag.ConjugateGradient(), mag.LU()], ids=str)
+def test_dimension_is_the_slope_of_the_magnitude_function(solver):
+    points = np.random.default_rng(0).normal(size=(40, 3))
+    for t in (1e-3, 0.5, 20.0):
+        up, down = mag.magnitude(points, [t * 1.0001, t / 1.0001])
+        slope = np.log(up / down) / (2 * np.log(1.0001))
+        assert mag.magnitude_dimension(points, t, solver=solver) == pytest.approx(slope, rel=1e-4)
+    assert mag.magnitude_dimension(points, [0.5, 2.0]).shape == (2,)
+
+
+def test_dimension_differentiates():
+    points = torch.from_numpy(np.random.default_rng(0).normal(size=(7, 2))).requires_grad_()
+    scale = torch.tensor(0.6, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(mag.magnitude_dimension, (points, scale))
+
+
+def test_dimension_of_unconnected_parts():
+    inf = float("inf")
+    D = np.array([[0, 1, inf], [1, 0, inf], [inf, inf, 0]])
+    q = np.exp(-1.0)
+    expected = 2 * q / (1 + q) ** 2 / (1 + 2 / (1 + q))
+    assert mag.magnitude_dimension(D, metric="precomputed") == pytest.approx(expected, rel=1e-12)
+    t = torch.tensor(1.0, dtype=torch.float64, requires_grad=True)
+    (slope,) = torch.autograd.grad(mag.magnitude_dimension(torch.from_numpy(D), t, metric="precomputed"), t)
+    assert torch.isfinite(slope)
+
+
+@pytest.mark.parametrize("metric", ["euclidean", "cityblock"])
+def test_adding_and_removing_in_any_order(metric):
+    rng = np.random.default_rng(1)
+    points = rng.normal(size=(60, 2)) * 2
+    space = mag.WeightedSpace(points, 0.7, metric=metric)
+    for step in range(12):
+        if step % 3 == 0:
+            new = rng.normal(size=(5, 2)) * 3
+            points, space = np.vstack([points, new]), space.add(new)
+        else:
+            index = rng.choice(len(points), 9, replace=False)
+            index[0] -= len(points)  # counted from the end
+            points, space = np.delete(points, index, 0), space.remove(index)
+        np.testing.assert_allclose(space.points, points)
+        np.testing.assert_allclose(space.weighting, mag.weighting(points, 0.7, metric=metric), atol=1e-10)
+        assert len(space) == len(points) and space.magnitude == pytest.approx(space.weighting.sum())
+    assert f"n={len(points)}" in repr(space)
+
+
+def test_deficit_is_zero_on_the_points_and_one_far_away():
+    points = np.random.default_rng(1).normal(size=(50, 2))
+    space = mag.WeightedSpace(points).remove([3, 4])
+    np.testing.assert_allclose(space.deficit(space.points), 0, atol=1e-12)
+    assert np.abs(space.deficit(points[3:5])).min() > 1e-6 and space.deficit([[100.0, 0.0]]) == pytest.approx(1)
+    tensor = space.deficit(torch.from_numpy(points).float())
+    assert isinstance(tensor, torch.Tensor) and tensor.shape == (50,)
+    back = space.add(points[3:5])  # points that were there before
+    assert back.magnitude == pytest.approx(mag.magnitude(points))
+
+
+def test_weighted_space_refuses():
+    points = np.random.default_rng(1).normal(size=(10, 2))
+    space = mag.WeightedSpace(points)
+    with pytest.raises(ValueError, match="coincide"):
+        mag.WeightedSpace(np.vstack([points, points[:1]]))
+    with pytest.raises(ValueError, match="coincide"):
+        space.add(points[:1])
+    with pytest.raises(ValueError, match="2 coordinate"):
+        space.deficit([[1.0]])
+    with pytest.raises(ValueError, match="NaN"):
+        space.add([[np.nan, 0.0]])
+    with pytest.raises(IndexError, match="between 0 and 9"):
+        space.remove([10])
+    with pytest.raises(ValueError, match="no space"):
+        space.remove(range(10))
+    with pytest.raises(ValueError, match="coordinates"):
+        mag.WeightedSpace(mag.distance_matrix(points), metric="precomputed")
+    with pytest.raises(ValueError, match="detach"):
+        mag.WeightedSpace(torch.from_numpy(points).requires_grad_())
+
+
+# ---- the choice of solver
+
+
+def test_many_points_get_conjugate_gradients_and_the_message_says_why():
+    points = np.random.default_rng(0).normal(size=(2200, 2)) * 20
+    answer = mag.solve(points)
+    assert isinstance(answer.solver, mag.ConjugateGradient) and answer.converged and "2,200 points" in answer.message
+    assert isinstance(mag.solve(points[:1900]).solver, mag.Cholesky)
+    distances = mag.distance_matrix(points)
+    assert isinstance(mag.solve(distances, metric="precomputed").solver, mag.Cholesky)
+
+
+def test_without_room_for_a_matrix_the_tiles_are_made_as_needed(monkeypatch):
+    module = importlib.import_module("magnitude_ae.weighting")
+    fast = importlib.import_module("magnitude_ae.fast_solvers")
+    for where in (module, fast):
+        monkeypatch.setattr(where, "_free_bytes", lambda device: 1000)
+    points = np.random.default_rng(0).normal(size=(300, 2)) * 5
+    answer = mag.solve(points)
+    assert "does not fit" in answer.message and answer.converged and answer.residual <= 1e-8
+    np.testing.assert_allclose(answer.value, mag.weighting(points, solver=mag.LU()), atol=1e-6)
+
+
+def test_a_memory_error_names_the_way_out():
+    with pytest.raises(MemoryError, match="ConjugateGradient"):
+        mag.weighting(torch.rand(10**6, 2), solver=mag.Cholesky())
+
+
+def test_hard_cases_fall_back_to_a_factorisation():
+    "Pairs 1e-13 apart among many points: conjugate gradients may fail, the answer may not."
+    points = np.random.default_rng(0).normal(size=(2100, 2)) * 20
+    points = np.vstack([points, points[:50] + 1e-13])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        answer = mag.solve(points)
+    assert answer.converged
