@@ -113,7 +113,7 @@ def test_unknown_names(field, value, words):
         replace(small, **{field: value})
 
 
-@pytest.mark.parametrize("experiment", [Experiment("sphere", n_points=30), Experiment("MNIST", seed=1, n_points=30)], ids=lambda e: e.task)
+@pytest.mark.parametrize("experiment", [Experiment(task, seed=1, n_points=30) for task in TASKS], ids=lambda e: e.task)
 def test_data_held_out_are_other_data(experiment):
     points, new = experiment.data()
     assert len(points) == 30 and len(new) == 15 and points.shape[1] == new.shape[1]
@@ -204,13 +204,16 @@ def pull(*_, **__):
 
 
 @pytest.mark.parametrize("moment", ["while it runs", "writing arrays", "writing the result", "moving files into place"])
-@pytest.mark.parametrize("before", ["nothing", "a stale result"])
+@pytest.mark.parametrize("before", ["nothing", "a stale result", "a result without its arrays"])
 def test_a_broken_run_leaves_no_half_result(tmp_path, monkeypatch, short, moment, before):
     if before == "a stale result":
         stale = replace(small, seed=1)
         run_or_load(stale, tmp_path)
         for path in list(tmp_path.iterdir()):
             path.rename(tmp_path / path.name.replace("seed1", "seed0"))
+    if before == "a result without its arrays":
+        run_or_load(small, tmp_path)
+        (tmp_path / f"{reproduce._stem(small)}.npz").unlink()
     with monkeypatch.context() as patch:
         owner, name = {"while it runs": (mag.MagnitudeAutoencoder, "fit"), "writing arrays": (np, "savez_compressed"),
                        "writing the result": (type(tmp_path), "write_text"), "moving files into place": (reproduce.os, "replace")}[moment]
