@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['KNOWN', 'MagnitudeAutoencoder']
 
-# %% ../nbs/09_autoencoder.ipynb #1f4662cc
+# %% ../nbs/09_autoencoder.ipynb #67864262
 import copy
 import json
 import numbers
@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
-from . import solvers, strategies
+from . import fast_solvers, solvers, strategies
 from .architectures import build
 from .similarity import as_tensor, check_finite, check_scale, restore
 from .strategies import WEIGHTING_LOSSES, check_positive, default_strategy
@@ -182,8 +182,9 @@ def _fit(model, points):
     model.embedding_, model.weighting_ = restore(latent, points), restore(input_weighting.to(x.device), points)
     model.embedding_weighting_ = restore(weighting(latent, scale, solver=model.solver), points)
 
-# %% ../nbs/09_autoencoder.ipynb #9a2904e0
-KNOWN = {c.__name__: c for c in (solvers.Inverse, solvers.LU, solvers.Cholesky, strategies.Joint, strategies.BurnIn, strategies.PredictorCorrector, strategies.Cells)}  # what a file may name
+# %% ../nbs/09_autoencoder.ipynb #fb72c53e
+KNOWN = {c.__name__: c for c in (solvers.Inverse, solvers.LU, solvers.Cholesky, solvers.Schur, fast_solvers.Vecchia, fast_solvers.ConjugateGradient,
+                                 strategies.Joint, strategies.BurnIn, strategies.PredictorCorrector, strategies.Cells)}  # what a file may name
 _FORMAT = 1  # raised when files of older versions can no longer be read as they are
 
 def _as_json(value):
