@@ -79,7 +79,7 @@ class _MixChannels(nn.Conv2d):
     def forward(self, images):  # (n, channels, s, s)
         return (images * self.weight[0]).sum(1, keepdim=True) + self.bias
 
-# %% ../nbs/06_architectures.ipynb #1b32cc06
+# %% ../nbs/06_architectures.ipynb #34a0d2ee
 class ConvolutionalAutoencoder(Autoencoder):
     "The report's Convolutional autoencoder for square images in one channel, a row of pixels for each. Source: report, section 3.2."
     def __init__(self,
@@ -98,10 +98,12 @@ class ConvolutionalAutoencoder(Autoencoder):
         super().__init__(encoder.to(memory_format=torch.channels_last), decoder.to(memory_format=torch.channels_last))
 
     def fit_units(self, points):  # (n, d) tensor
-        "Takes centre and unit from `points`: the middle and half the width of the range of pixel values."
+        "Takes centre and unit from `points`: the middle and half the width of the range of pixel values. The decoder starts at the median pixel."
         low, high = points.amin(), points.amax()
         self.centre = (low + high).div(2).expand(points.shape[1]).clone()
         self.unit = torch.where(high > low, (high - low) / 2, torch.ones_like(high))
+        background = ((points.median() - self.centre[0]) / self.unit).clamp(-0.96, 0.96)  # Tanh reaches ±1 at infinity only
+        nn.init.constant_(self.decoder[-3].bias, background.atanh().item())
         return self
 
 # %% ../nbs/06_architectures.ipynb #5b1e88b0

@@ -170,8 +170,8 @@ class Cells:
                 Phase("cells", max_epochs or self.n_epochs, batch_size or self.cell_size, "cells", self.halo, weighting_coefficient=weighting_coefficient,
                       smoothing=self.smoothing, optimizer=self.optimizer, learning_rate=learning_rate or self.learning_rate, clip_norm=self.clip_norm)]
 
-# %% ../nbs/07_strategies.ipynb #5cdce68d
+# %% ../nbs/07_strategies.ipynb #761cbd87
 def default_strategy(architecture):  # what the estimator was given
     "The strategy of an estimator with `strategy=None`."
-    if architecture == "convolutional": return BurnIn(n_burn_in_epochs=20, burn_in_learning_rate=1e-3, joint=Joint(n_epochs=150, learning_rate=1e-2))
+    if architecture == "convolutional": return BurnIn(n_burn_in_epochs=20, burn_in_learning_rate=1e-3, joint=Joint(n_epochs=120, learning_rate=1e-2))
     return BurnIn()
