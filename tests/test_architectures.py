@@ -146,6 +146,17 @@ def test_the_units_of_pixels_map_their_range_to_that_of_tanh():
     assert_close(torch.stack([inside.min(), inside.max()]), torch.tensor([-1.0, 1.0], dtype=torch.float64))
 
 
+@pytest.mark.parametrize("low, high", [(0.0, 1.0), (0.0, 255.0), (-3.0, -1.0)])
+@pytest.mark.parametrize("median, expected", [(0.0, 0.02), (0.5, 0.5), (0.7, 0.7), (1.0, 0.98)], ids=["black", "grey", "light", "white"])
+def test_the_decoder_starts_at_the_median_pixel(median, expected, low, high):
+    "Within Tanh's reach: a channel that says nothing is drawn as the median, a fiftieth inside of the range at most."
+    pixels = torch.zeros(5, 400)
+    pixels[:, 0], pixels[:, 1], pixels[:, 2:] = 0.0, 1.0, median
+    module = seeded(ConvolutionalAutoencoder, 400).fit_units(low + (high - low) * pixels)
+    silent = module.centre + module.unit * module.decoder[-3:](torch.zeros(2, 4, 20, 20))
+    assert_close(silent, torch.full((2, 400), low + (high - low) * expected), rtol=1e-5, atol=1e-5 * (high - low))
+
+
 def test_images_of_one_grey_have_a_unit():
     grey = torch.full((5, 400), 0.3)
     module = ConvolutionalAutoencoder(400).fit_units(grey)
