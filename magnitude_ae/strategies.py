@@ -33,15 +33,28 @@ def weighting_loss(latent_weighting,  # (n,)
     if smoothing: return torch.nn.functional.huber_loss(latent_weighting, input_weighting, delta=smoothing) / smoothing
     return (latent_weighting - input_weighting).abs().mean()
 
-# %% ../nbs/07_strategies.ipynb #44c311b0
-def check_positive(name, value, whole=True):
-    "Raises `TypeError` or `ValueError` when `value` is not a positive (whole) number."
+# %% ../nbs/07_strategies.ipynb #171e15e8
+def check_positive(name, value, whole=True, or_zero=False):
+    "Raises `TypeError` or `ValueError` when `value` is not a positive (whole) number; with `or_zero` it may be 0 too."
     kind = numbers.Integral if whole else numbers.Real
     if isinstance(value, bool) or not isinstance(value, kind): raise TypeError(f"{name} must be a {'whole ' if whole else ''}number, not {value!r}")
-    if not 0 < value < math.inf: raise ValueError(f"{name} must be positive and finite, not {value!r}")
+    if not (0 < value < math.inf or or_zero and value == 0): raise ValueError(f"{name} must be {'0 or ' if or_zero else ''}positive and finite, not {value!r}")
     return value
 
-# %% ../nbs/07_strategies.ipynb #5338cb98
+_CHOICES = {"optimizer": ("adam", "muon"), "schedule": ("cosine", "constant"), "keep": ("last", "best"), "batches": ("shuffled", "cells")}
+_OPTIONAL = ("batch_size", "clip_norm")
+
+def _check_phase(phase):
+    "Raises `TypeError` or `ValueError` for a phase with a misspelt choice or an impossible number."
+    for name, known in _CHOICES.items():
+        if getattr(phase, name) not in known: raise ValueError(f"{name} {getattr(phase, name)!r} of phase {phase.name!r} is not known; choose one of {', '.join(map(repr, known))}")
+    for name in ("n_epochs", "batch_size", "learning_rate", "boost", "clip_norm"):
+        if name in _OPTIONAL and getattr(phase, name) is None: continue
+        check_positive(f"{name} of phase {phase.name!r}", getattr(phase, name), whole=name in ("n_epochs", "batch_size"))
+    for name in ("halo", "reconstruction_coefficient", "weighting_coefficient", "smoothing", "weight_decay"):
+        check_positive(f"{name} of phase {phase.name!r}", getattr(phase, name), whole=name == "halo", or_zero=True)
+
+# %% ../nbs/07_strategies.ipynb #d0e4075f
 @dataclass(frozen=True)
 class Phase:
     "A stretch of training under one set of rules."
@@ -61,11 +74,7 @@ class Phase:
     weight_decay: float = 0.0            # of Adam
     keep: str = "last"                   # "last" or "best": the epoch with the lowest total loss
 
-    def __post_init__(self):
-        for name, known in (("optimizer", ("adam", "muon")), ("schedule", ("cosine", "constant")), ("keep", ("last", "best")), ("batches", ("shuffled", "cells"))):
-            if getattr(self, name) not in known: raise ValueError(f"{name} {getattr(self, name)!r} of phase {self.name!r} is not known; choose one of {', '.join(map(repr, known))}")
-        check_positive(f"n_epochs of phase {self.name!r}", self.n_epochs)
-        check_positive(f"learning_rate of phase {self.name!r}", self.learning_rate, whole=False)
+    def __post_init__(self): _check_phase(self)
 
     def rate_at(self, progress, warm_up=0.05):  # progress in (0, 1]
         "The learning rate at this point of the phase."
@@ -120,7 +129,7 @@ class BurnIn:
         first = Phase("burn-in", self.n_burn_in_epochs, batch_size or self.batch_size, learning_rate=self.burn_in_learning_rate)
         return [first, *self.joint.phases(weighting_coefficient, learning_rate=learning_rate, max_epochs=max_epochs)]
 
-# %% ../nbs/07_strategies.ipynb #c6664f13
+# %% ../nbs/07_strategies.ipynb #7f16abfd
 @dataclass(frozen=True)
 class PredictorCorrector:
     "Rounds of reconstruction on small batches and of the weighting loss alone on full batches. Source: report, section 3.3."
@@ -132,7 +141,7 @@ class PredictorCorrector:
     optimizer: str = "adam"
 
     def phases(self, weighting_coefficient, *, learning_rate=None, max_epochs=None, batch_size=None):
-        "All rounds in turn; `max_epochs` bounds the epochs of both kinds together, `learning_rate` is that of both."
+        "All rounds in turn; `max_epochs` bounds the epochs of both kinds together (but there is one round at least), `learning_rate` is that of both."
         if not weighting_coefficient: raise ValueError("weighting_coefficient is 0; the corrector would have nothing to minimise. Use Joint() or BurnIn() for an autoencoder without weighting loss")
         rate, length = learning_rate or self.learning_rate, self.n_predictor_epochs + self.n_corrector_epochs
         common = dict(optimizer=self.optimizer, learning_rate=rate, schedule="constant")

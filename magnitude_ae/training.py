@@ -18,7 +18,7 @@ from .solvers import SingularSimilarityError
 from .strategies import Phase, reconstruction_loss, weighting_loss
 from .weighting import weighting
 
-# %% ../nbs/08_training.ipynb #145a3127
+# %% ../nbs/08_training.ipynb #7b068611
 def _losses(training, phase, coefficient, rows, around):
     "What is minimised for a batch, the three losses to report (reconstruction, weighting or NaN, total), and the latents."
     points = training.points if rows is None else training.points[rows]
@@ -26,7 +26,7 @@ def _losses(training, phase, coefficient, rows, around):
     spread = latent.detach().amax(0) - latent.detach().amin(0)
     if not torch.isfinite(spread.square().sum()): raise SingularSimilarityError("the network's latent is not finite")
     with torch.set_grad_enabled(phase.reconstruction_coefficient > 0): reconstructed = reconstruction_loss(training.module.decode(latent), points)
-    if coefficient == 0: return reconstructed, (reconstructed.item(), float("nan"), reconstructed.item()), latent
+    if coefficient == 0: return phase.reconstruction_coefficient * reconstructed, (reconstructed.item(), float("nan"), reconstructed.item()), latent
     wanted, kind = training.input_weighting if rows is None else training.input_weighting[rows], training.weighting_loss
     found = weighting(latent if around is None else torch.cat([latent, around]), training.scale, solver=training.solver)[:len(latent)]
     plain = weighting_loss(found.detach(), wanted, kind).item()
@@ -77,11 +77,12 @@ def _halo(latent, rows, size):
     distance, _ = cKDTree(latent[rows].numpy()).query(latent[outside].numpy())
     return outside[torch.from_numpy(np.argpartition(distance, size)[:size])]
 
-# %% ../nbs/08_training.ipynb #9c183333
+# %% ../nbs/08_training.ipynb #d8044410
 @torch.no_grad()
 def _latent(training):
     "The latents of all points as the network has them now, on the CPU."
-    return torch.cat([training.module.encode(part) for part in training.points.split(1000)]).cpu()
+    latent = torch.cat([training.module.encode(part) for part in training.points.split(1000)]).cpu()
+    return latent.nan_to_num().clamp(-1e15, 1e15)  # cells can be cut from any numbers; it is the step that refuses what has overflowed
 
 # %% ../nbs/08_training.ipynb #0933419e
 COLUMNS = ("epoch", "phase", "reconstruction_loss", "weighting_loss", "total_loss", "weighting_coefficient", "learning_rate", "gradient_norm", "n_skipped", "seconds")

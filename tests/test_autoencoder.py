@@ -85,7 +85,7 @@ def test_awkward_data(points):
     assert np.isfinite(fitted.embedding_).all() and np.isfinite(fitted.inverse_transform(fitted.embedding_)).all()
 
 
-@pytest.mark.parametrize("solver", [mag.LU(), mag.Cholesky(), mag.Inverse()])
+@pytest.mark.parametrize("solver", [mag.LU(), mag.Cholesky(), mag.Inverse(), mag.Schur(), mag.ConjugateGradient()], ids=lambda s: type(s).__name__)
 @pytest.mark.parametrize("loss", ["l1", "l2"])
 def test_solvers_and_losses(solver, loss, model):
     "Another exact solver is the same training up to rounding; another loss is another training."
@@ -310,6 +310,13 @@ def test_round_trip(tmp_path, given, settings):
     assert (back.solver, back.strategy, back.n_components) == (fitted.solver, fitted.strategy, fitted.n_components)
     back.save(path)  # over itself
     np.testing.assert_array_equal(mag.MagnitudeAutoencoder.load(path).embedding_, fitted.embedding_)
+
+
+@pytest.mark.parametrize("solver", [mag.LU(), mag.Schur(), mag.Vecchia(5), mag.ConjugateGradient(), mag.ConjugateGradient(preconditioner=mag.Vecchia(5))], ids=repr)
+def test_every_solver_can_be_saved(tmp_path, solver):
+    fitted = quick(solver=solver).fit(POINTS)
+    fitted.save(tmp_path / "m")
+    assert mag.MagnitudeAutoencoder.load(tmp_path / "m").solver == solver
 
 
 @pytest.mark.parametrize("settings", [{"weighting_coefficient": np.float32(3)}, {"n_components": np.int64(2)}, {"scale": np.float32(2)},

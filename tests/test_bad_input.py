@@ -224,8 +224,22 @@ def test_precomputed_forgives_rounding():
 # ---- memory
 
 
-@pytest.mark.parametrize("metric", ["euclidean", "precomputed", "chebyshev"])
-@pytest.mark.parametrize("solver", [None, mag.Cholesky(), mag.LU(), mag.Inverse()], ids=lambda s: type(s).__name__)
+SOLVERS = [None, mag.Cholesky(), mag.LU(), mag.Inverse()]
+TOO_LARGE = [(metric, solver) for metric in ("euclidean", "precomputed", "chebyshev") for solver in SOLVERS if solver or metric != "euclidean"]
+
+
+@pytest.mark.parametrize("n_free", [0, 50_000])
+def test_points_without_memory_for_a_matrix_are_solved_in_steps(monkeypatch, n_free):
+    "What `solver=None` does for coordinates that no matrix fits: conjugate gradients, and the same answer."
+    points = np.random.default_rng(0).random((100, 2))
+    exact = mag.weighting(points, 10.0)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: types.SimpleNamespace(available=n_free))
+    answer = mag.solve(points, 10.0)
+    assert "ConjugateGradient" in repr(answer.solver) and answer.residual <= 1e-8
+    np.testing.assert_allclose(answer.value, exact, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("metric, solver", TOO_LARGE, ids=lambda value: value if isinstance(value, str) else type(value).__name__)
 @pytest.mark.parametrize("n_free", [0, 50_000])
 def test_a_problem_larger_than_memory(monkeypatch, metric, solver, n_free):
     points = mag.distance_matrix(np.random.default_rng(0).random((100, 2))) if metric == "precomputed" else np.random.default_rng(
@@ -351,7 +365,7 @@ def test_a_strategy_with_a_plan_that_cannot_be_carried_out():
         quick(strategy=Plan()).fit(GOOD)
     with pytest.raises(TypeError, match="Phase"):
         quick(strategy=Plan("joint")).fit(GOOD)
-    with pytest.raises(ValueError, match="all points at once.*batch_size=None"):
+    with pytest.raises(ValueError, match="shuffled batches of 4.*batches='cells'.*batch_size=None for all points at once"):
         quick(strategy=Plan(Phase("joint", 3, batch_size=4, weighting_coefficient=1.0))).fit(GOOD)
 
 

@@ -183,3 +183,15 @@ def test_boundary_auc_counts_pairs_in_order():
 def test_boundary_auc_needs_two_kinds_of_points(wrong):
     with pytest.raises(ValueError, match="is_boundary"):
         evaluation.boundary_auc(ball, wrong)
+
+
+# ---- best scale
+
+
+@pytest.mark.parametrize("scale", [1e-3, 0.1, 1.0, 8.0, 16.0, 32.0, 64.0])
+def test_the_best_scale_is_no_worse_than_the_one_given(scale):
+    "Where nearly every weight is 1, the best stretching lies on a hill narrower than the steps in which it is looked for."
+    noisy = ball + 0.01 * np.random.default_rng(1).normal(size=ball.shape)
+    best, factor = evaluation.best_scale_correlation(ball, noisy, scale)
+    assert best >= evaluation.boundary_correlation(ball, noisy, scale) - 1e-12
+    assert best == pytest.approx(evaluation.boundary_correlation(ball, noisy * factor, scale), abs=1e-6)
