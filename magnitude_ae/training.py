@@ -33,7 +33,7 @@ def _losses(training, phase, coefficient, rows, around):
     minimised = phase.reconstruction_coefficient * reconstructed + coefficient * weighting_loss(found, wanted, kind, phase.smoothing)
     return minimised, (reconstructed.item(), plain, reconstructed.item() + coefficient * plain), latent
 
-# %% ../nbs/08_training.ipynb #e365ae5d
+# %% ../nbs/08_training.ipynb #f3a5024d
 def _step(training, phase, coefficient, rows=None, around=None):
     "One optimiser step; returns the losses, the gradient's norm and the latents, or None when the step could not be taken."
     training.module.zero_grad(set_to_none=True)
@@ -42,7 +42,9 @@ def _step(training, phase, coefficient, rows=None, around=None):
     if not torch.isfinite(minimised): return None
     if phase.keep == "best" and losses[2] < training.best_loss:
         training.best_loss, training.best_epoch, training.best_state = losses[2], training.epoch, copy.deepcopy(training.module.state_dict())
-    (minimised / training.module.unit ** 2).backward()  # optimisers and clipping then see the same gradient in any unit of length
+    with warnings.catch_warnings():  # a gradient that is right to three digits shows the way down as well as one right to six
+        warnings.simplefilter("ignore", RuntimeWarning)
+        (minimised / training.module.unit ** 2).backward()  # optimisers and clipping see the same gradient in any unit of length
     norm = torch.nn.utils.clip_grad_norm_(training.module.parameters(), phase.clip_norm or float("inf"))
     if not torch.isfinite(norm): return None
     training.good_state = [p.detach().clone() for p in training.module.parameters()]  # these parameters gave finite losses and gradients
