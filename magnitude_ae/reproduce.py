@@ -47,7 +47,7 @@ TASKS = {"Swiss roll": Task(datasets.swiss_roll, 1000, 1.0, "linear", Joint.repo
          "MNIST": Task(_mnist, 3000, 0.6, "convolutional", BurnIn.report(100), 5.0, _method_rhos(0.72, 0.49, 0.00))}
 SHAPES = ("Swiss roll", "sphere", "ball")
 
-# %% ../nbs/12_reproduce.ipynb #5a7c2747
+# %% ../nbs/12_reproduce.ipynb #96269cb8
 def _cells(task):
     if task.architecture == "convolutional": return Cells(20, 100, 1e-3, n_epochs=60, learning_rate=2e-3)
     return Cells(cell_size=300, halo=100)
@@ -58,8 +58,7 @@ RECIPES = {  # name -> a function of the task: settings of the estimator
     "joint": lambda task: {"strategy": default_strategy(task.architecture).joint},
     "predictor-corrector": lambda task: {"strategy": PredictorCorrector(40, learning_rate=1e-3) if task.architecture == "convolutional" else PredictorCorrector()},
     "falling λ": lambda task: {"strategy": _with_boost(default_strategy(task.architecture), 4.0)},
-    "cells": lambda task: {"strategy": _cells(task)},
-    "quick": lambda task: {"strategy": BurnIn(5, 100, 1e-3, Joint(n_epochs=40, learning_rate=1e-2))}}
+    "cells": lambda task: {"strategy": _cells(task)}}
 
 def _with_boost(strategy, boost):
     "The same burn-in with a λ that starts `boost` times as large."
