@@ -15,7 +15,7 @@ import torch
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
-from .similarity import Similarity, distinct, _Tiles, _halving, _roomy
+from .similarity import Similarity, distinct, _Tiles, _halving, _pullback, _roomy
 from .solvers import TOLERANCE, Factor, NotPositiveDefiniteError, Solution, Solver, diameter
 from .solvers import _check_count, _from_groups, _indefinite, _right_hand_side, _to_groups
 
@@ -337,15 +337,230 @@ class _KeptTiles(_Tiles):
 
     def zeta(self, rows, columns): return self._kept[rows.start, columns.start]
 
-# %% ../nbs/04_fast_solvers.ipynb #4a7d4249
-def _kept_bytes(tiles):
-    "What the tiles that matter take, on and above the diagonal."
-    return tiles.x.element_size() * sum((rows.stop - rows.start) * (columns.stop - columns.start) for rows, columns in tiles)
+_Tiles.keep = lambda self: _KeptTiles(self)
 
+# %% ../nbs/04_fast_solvers.ipynb #4a7d4249
 def _free_bytes(device):
     "Memory that can still be allocated."
     if device.type != "cuda": return psutil.virtual_memory().available
     return torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+
+# %% ../nbs/04_fast_solvers.ipynb #96a65c49
+def _chebyshev(p, device):
+    "p Chebyshev points in (−1, 1), their barycentric weights, and the matrix that differentiates polynomials given at them."
+    angle = (2 * torch.arange(p, dtype=torch.float64, device=device) + 1) * (math.pi / (2 * p))
+    x, weights = angle.cos(), angle.sin() * (1 - 2 * (torch.arange(p, device=device) % 2))
+    gaps = (x[:, None] - x).fill_diagonal_(1)
+    slopes = (weights / weights[:, None] / gaps).fill_diagonal_(0)
+    return x, weights, slopes - torch.diag(slopes.sum(1))
+
+def _lagrange(z, p):  # z (...) in [−1, 1]
+    "The Lagrange polynomials of the p Chebyshev points at z: (..., p)."
+    x, weights, _ = _chebyshev(p, z.device)
+    gaps = z[..., None] - x
+    hit = gaps.abs() < 1e-14
+    shares = torch.where(hit.any(-1, keepdim=True), hit.double(), weights / gaps.masked_fill(hit, 1))
+    return shares / shares.sum(-1, keepdim=True)
+
+# %% ../nbs/04_fast_solvers.ipynb #3838cc2f
+class _Boxes:
+    "The tree's boxes, level by level, and which pairs of them are near and far."
+    def __init__(self, core, leaf_size, apart, reach):
+        self.index = _halving(core.points, leaf_size)
+        x, self.there = core.points.detach().double()[self.index.clamp(min=0)], (self.index >= 0)[..., None]
+        bounds = [(x.masked_fill(~self.there, torch.inf).amin(1), x.masked_fill(~self.there, -torch.inf).amax(1))]
+        while len(bounds[0][0]) > 1:
+            low, high = (side.unflatten(0, (-1, 2)) for side in bounds[0])
+            bounds.insert(0, (low.amin(1), high.amax(1)))
+        size = (bounds[0][1] - bounds[0][0]).max()
+        self.centres, self.halves = zip(*((low + high, (high - low).clamp(min=1e-9 * size)) for low, high in ((low / 2, high / 2) for low, high in bounds)))
+        self.inside = (x - self.centres[-1][:, None]) * self.there  # (leaves, s, d)
+        self.near, self.far = torch.zeros(1, 2, dtype=torch.long, device=x.device), [None]
+        for centres, halves in list(zip(self.centres, self.halves))[1:]:
+            i, j = pairs = _opened(self.near).T
+            gap = ((centres[i] - centres[j]).abs() - halves[i] - halves[j]).clamp(min=0).norm(dim=1)
+            far = gap >= apart * 2 * torch.maximum(halves[i].norm(dim=1), halves[j].norm(dim=1))
+            self.far.append(pairs.T[far & (gap * core.t <= reach)])
+            self.near = pairs.T[~far]
+
+# %% ../nbs/04_fast_solvers.ipynb #d2e42566
+def _opened(pairs):  # (k, 2), first <= second
+    "The pairs of children."
+    i, j = 2 * pairs.T[:, :, None]
+    left, right = (i + torch.tensor([0, 0, 1, 1], device=i.device)).flatten(), (j + torch.tensor([0, 1, 0, 1], device=i.device)).flatten()
+    return torch.stack([left, right], 1)[left <= right]
+
+# %% ../nbs/04_fast_solvers.ipynb #1bb3031f
+class _FastProduct:
+    "(ζ − (1 − shift)) v for Euclidean points in up to three dimensions: near leaves point by point, far boxes through p points a side."
+    def __init__(self, core, shift, p=None, leaf_size=256, apart=0.7):
+        self.core, self.shift, self.d, self.p = core, shift, core.points.shape[1], p or (8 if core.dtype == torch.float32 else 13)
+        self.boxes = boxes = _Boxes(core, leaf_size, apart, math.log(len(core) / torch.finfo(core.dtype).eps) if shift == 1 else math.inf)
+        self.lists, self.s, self._kept = [*boxes.far[1:], boxes.near], boxes.index.shape[1], None
+        self.n_entries = len(boxes.near) * self.s**2 + sum(map(len, boxes.far[1:])) * self.p ** (2 * self.d)
+        self.n_bytes = self.n_entries * core.points.element_size()
+
+    def _prepare(self):
+        "Where the weights of a box are put, and what carries them from children to parents and from points to leaves."
+        boxes, dtype, self._kept = self.boxes, self.core.dtype, {}
+        nodes, _, self.slopes = _chebyshev(self.p, self.core.device)
+        grid = torch.cartesian_prod(*[nodes] * self.d).reshape(-1, self.d)
+        self.places = [grid * halves[:, None] for halves in boxes.halves[1:]] + [boxes.inside]
+        self.centres = [*boxes.centres[1:], boxes.centres[-1]]
+        up = [(centres - above.repeat_interleave(2, 0), halves, over.repeat_interleave(2, 0)[..., None]) for centres, above, halves, over
+              in zip(boxes.centres[1:], boxes.centres, boxes.halves[1:], boxes.halves)]
+        self.moves = [_lagrange((shift[..., None] + halves[..., None] * nodes) / over, self.p).to(dtype) for shift, halves, over in up]  # (boxes, d, p here, p above)
+        basis = _lagrange((boxes.inside / boxes.halves[-1][:, None]).clamp(-1, 1), self.p) * boxes.there[..., None]
+        self.basis = _outer([basis[:, :, k] for k in range(self.d)]).to(dtype)  # (leaves, s, p ** d)
+        return self
+
+# %% ../nbs/04_fast_solvers.ipynb #4c5acd78
+def _outer(parts):  # a list of (..., p)
+    "The products of all choices of one factor from each part, the last varying fastest: (..., p ** d)."
+    out = parts[0]
+    for part in parts[1:]: out = (out[..., :, None] * part[..., None, :]).flatten(-2)
+    return out
+
+def _carried(q, moves, up):  # q (boxes, p ** d, k); moves (boxes, d, p, p)
+    "Coefficients carried one level up, or down."
+    p = moves.shape[-1]
+    for k in range(moves.shape[1]):
+        move = moves[:, k].mT if up else moves[:, k]
+        q = (move[:, None] @ q.reshape(len(q), p**k, p, -1)).reshape(q.shape)
+    return q
+
+# %% ../nbs/04_fast_solvers.ipynb #19821d15
+def _pair_distances(self, level):  # self: _FastProduct; the last level is that of near leaves
+    "Parts of the list of pairs: indices, places relative to the first box, distances."
+    x, centres, size = self.places[level], self.centres[level], self.places[level].shape[1] ** 2
+    for part in self.lists[level].split(max(1, (2**24 if x.is_cuda else 2**18) // size)):
+        i, j = part.T
+        a, b = x[i].to(self.core.dtype), (x[j] + (centres[j] - centres[i])[:, None]).to(self.core.dtype)
+        D = None
+        for k in range(self.d):
+            step = a[:, :, None, k] - b[:, None, :, k]
+            D = step.mul_(step) if D is None else D.addcmul_(step, step)
+        yield i, j, a, b, D.sqrt_()
+
+def _pair_blocks(self, level):  # self: _FastProduct
+    "Parts of the list of pairs with their blocks of ζ − (1 − shift), from memory where they are kept."
+    if level in self._kept: return self._kept[level]
+    return ((i, j, _halved_if_same(self._similar(D), i, j)) for i, j, _, _, D in self._pair_distances(level))
+
+def _halved_if_same(blocks, i, j):
+    return blocks.mul_(torch.where(i == j, 0.5, 1.0).to(blocks)[:, None, None]) if (i == j).any() else blocks
+
+def _similar_(self, D):  # self: _FastProduct
+    D = D.mul_(-self.core.t)
+    return D.exp_() if self.shift == 1 else D.expm1_().add_(self.shift)
+
+_FastProduct._pair_distances, _FastProduct._pair_blocks, _FastProduct._similar = _pair_distances, _pair_blocks, _similar_
+
+# %% ../nbs/04_fast_solvers.ipynb #a7ff7aab
+def _keep(self):  # self: _FastProduct
+    "The product with its blocks made once and kept."
+    for level, pairs in enumerate(self.lists):
+        size = self.places[level].shape[1]
+        room, start = _roomy(len(pairs) * size**2, self.core.points).view(-1, size, size), 0
+        for i, _, block in self._pair_blocks(level):
+            room[start:start + len(i)] = block
+            start += len(i)
+        few = max(1, 2**20 // size**2)  # as many blocks as a cache holds, for each is read twice
+        self._kept[level] = list(zip(*(part.split(few) for part in (*pairs.T, room))))
+    return self
+
+def _acted(self, level, q):  # self: _FastProduct; q (boxes, m, k)
+    "What the boxes of a level do to each other: (boxes, m, k), in float64."
+    out = torch.zeros(q.shape, dtype=torch.float64, device=q.device)
+    for i, j, block in self._pair_blocks(level):
+        out.index_add_(0, i, (q[j].mT @ block.mT).mT.double())  # rows times matrices: twice as fast as matrices times columns
+        out.index_add_(0, j, (q[i].mT @ block).mT.double())
+    return out
+
+_FastProduct.keep, _FastProduct._acted = _keep, _acted
+
+# %% ../nbs/04_fast_solvers.ipynb #35a9730b
+def _gathered(self, v):  # self: _FastProduct; v (n, k)
+    "The rows of v leaf by leaf, zero for phantoms: (leaves, s, k)."
+    return v.to(self.core.dtype)[self.boxes.index.clamp(min=0)] * self.boxes.there
+
+def _raised(self, own):  # self: _FastProduct; own (leaves, s, k)
+    "Weights gathered at the Chebyshev points of every level but the root, a list of (boxes, p ** d, k)."
+    q = [self.basis.mT @ own]
+    for moves in self.moves[:0:-1]: q.insert(0, _carried(q[0], moves, True).unflatten(0, (-1, 2)).sum(1))
+    return q
+
+def _far_field(self, own):  # self: _FastProduct; own (leaves, s, k)
+    "What far boxes send to the Chebyshev points of the leaves, (leaves, p ** d, k)."
+    field = None
+    for level, (moves, q) in enumerate(zip(self.moves, self._raised(own))):
+        here = self._acted(level, q)
+        field = here if field is None else here.add_(_carried(field.to(q).repeat_interleave(2, 0), moves, False))
+    return field.to(own)
+
+def _fast_times(self, v):  # self: _FastProduct; v (n, k)
+    own = self._gathered(v)
+    out = self._acted(len(self.moves), own) + self.basis @ self._far_field(own)
+    here = self.boxes.there[..., 0]
+    return torch.empty(v.shape, dtype=torch.float64, device=v.device).index_copy_(0, self.boxes.index[here], out[here]).to(v)
+
+_FastProduct._gathered, _FastProduct._raised, _FastProduct._far_field, _FastProduct.__matmul__ = _gathered, _raised, _far_field, _fast_times
+
+# %% ../nbs/04_fast_solvers.ipynb #be7b3993
+def _fast_pullback(self, left, right, wanted):  # self: _FastProduct; left, right (n, k); wanted: (points?, scale?)
+    "The gradient of Σ_k left_kᵀ ζ right_k with respect to points (n, d) and scale, as `_pullback` makes it."
+    ahead, behind = self._gathered(torch.cat([left, right], 1)), self._gathered(torch.cat([right, left], 1))
+    to_points = torch.zeros(self.boxes.inside.shape, dtype=torch.float64, device=left.device) if wanted[0] else None
+    to_scale = self._pull_near(ahead, behind, to_points)
+    if wanted[1]: to_scale = to_scale + self._scale_pull(self._raised(ahead), left.shape[1])
+    if not wanted[0]: return None, to_scale if wanted[1] else None
+    field = self._far_field(behind)
+    for k in range(self.d):
+        slopes = (self.slopes.to(field) @ field.reshape(len(field) * self.p**k, self.p, -1)).reshape(field.shape)
+        to_points[..., k] += ((self.basis @ slopes) * ahead).sum(2) / self.boxes.halves[-1][:, k, None]
+    here = self.boxes.there[..., 0]
+    whole = torch.empty(len(self.core), self.d, dtype=torch.float64, device=left.device)
+    return whole.index_copy_(0, self.boxes.index[here], to_points[here]).to(self.core.dtype), to_scale if wanted[1] else None
+
+# %% ../nbs/04_fast_solvers.ipynb #4c58799b
+def _pull_near(self, ahead, behind, to_points):  # self: _FastProduct
+    "Adds the pull between near leaves to `to_points` unless it is None, and returns that on the scale."
+    t, to_scale = self.core.t, torch.zeros((), dtype=torch.float64, device=ahead.device)
+    for i, j, a, b, D in self._pair_distances(len(self.lists) - 1):
+        pairs = _halved_if_same((ahead[i] @ behind[j].mT).mul_(torch.exp(D * -t)), i, j)
+        to_scale -= (pairs * D).sum(dtype=torch.float64)
+        if to_points is None: continue
+        pairs = pairs.mul_(-t).div_(D.masked_fill_(D == 0, torch.inf))
+        for k in range(self.d):
+            pull = (a[:, :, None, k] - b[:, None, :, k]).mul_(pairs)
+            to_points[..., k].index_add_(0, i, pull.sum(2, dtype=torch.float64))
+            to_points[..., k].index_add_(0, j, -pull.sum(1, dtype=torch.float64))
+    return to_scale
+
+def _scale_pull(self, q, k):  # self: _FastProduct; q: weights gathered at every level, left ones and right ones (boxes, m, 2k)
+    "The pull between far boxes on the scale."
+    to_scale = torch.zeros((), dtype=torch.float64, device=q[0].device)
+    for level, part in enumerate(q):
+        for i, j, _, _, D in self._pair_distances(level):
+            x, y = part[i], part[j].roll(k, 2)
+            to_scale -= (((torch.exp(D * -self.core.t) * D) @ y) * x).sum(dtype=torch.float64)
+    return to_scale
+
+_FastProduct._pulled, _FastProduct._pull_near, _FastProduct._scale_pull = _fast_pullback, _pull_near, _scale_pull
+
+# %% ../nbs/04_fast_solvers.ipynb #1cabd80b
+_FAST_DIMENSIONS, _FAST_FROM = 3, 4000  # up to how many dimensions and from how many points on boxes are tried
+
+def _product(core, shift, rtol):
+    "Boxes or tiles, whichever are fewer numbers."
+    tiles = _Tiles(core, shift)
+    if core._matrix is not None or core.metric != "euclidean" or core.points.shape[1] > _FAST_DIMENSIONS or len(core) < _FAST_FROM: return tiles
+    fast = _FastProduct(core, shift, _points_a_side(rtol))
+    return fast._prepare() if fast.n_entries < tiles.n_entries / 2 else tiles
+
+def _points_a_side(rtol):
+    "p for which the error of a product stays below rtol."
+    return min(16, max(8, math.ceil(1.4 - 1.1 * math.log10(rtol))))
 
 # %% ../nbs/04_fast_solvers.ipynb #f5eed381
 @dataclass(frozen=True)
@@ -406,12 +621,16 @@ class IterativeFactor(Factor):
         self.solver, self._plan, self.similarity, self._groups = solver, solver, similarity, distinct(similarity)
         self._core = core = similarity.detach() if self._groups is None else similarity.detach().subset(self._groups[0])
         self._shift, self._ones = _shift(core), None
-        self._tiles = _Tiles(core, self._shift)
-        self.kept = _kept_bytes(self._tiles) <= (_free_bytes(core.device) / 4 if solver.memory is None else solver.memory)
+        self._use(_product(core, self._shift, solver.rtol or TOLERANCE[core.dtype]))
         self._precondition = _preconditioner(solver.preconditioner, core, self._shift)
-        if self.kept: self._tiles = _KeptTiles(self._tiles)
+
+    def _use(self, product):
+        "Takes a product, and keeps its blocks if they fit."
+        core, memory = self._core, self._plan.memory
+        self.kept = product.n_bytes <= (_free_bytes(core.device) / 4 if memory is None else memory)
+        self._tiles = product.keep() if self.kept else product
         mixed = not self.kept and core.dtype == torch.float64 and core._matrix is None
-        self._quick = _Tiles(core.detach(torch.float32), self._shift) if mixed else self._tiles
+        self._quick = _product(core.detach(torch.float32), self._shift, TOLERANCE[torch.float32]) if mixed else self._tiles
 
     @property
     def max_steps(self): return self._plan.max_steps
@@ -462,14 +681,43 @@ def _refined_by_iteration(self, b, start=None):  # self: IterativeFactor; b, sta
         if self._ones is None: self._ones = solve(one, one.norm(dim=0))
         e = _unshifted(self._ones, r, solve, rest)
     steps, seen = zip(*facts) if facts else ((0,), (0.0,))
-    return _from_groups(first + e, self._groups).reshape(b.shape).to(b), sum(steps), max(seen)
+    return self._confirmed(b, B, first + e, sum(steps), max(seen))
 
 IterativeFactor._refined = _refined_by_iteration
+
+# %% ../nbs/04_fast_solvers.ipynb #6e46ffa9
+def _confirmed(self, b, B, v, steps, seen):  # self: IterativeFactor; B, v (m, k): right-hand side and answer for the distinct points
+    "What `_refined` answers, after the look at some rows that a fast product calls for."
+    if isinstance(self._tiles, _FastProduct):
+        n = len(B)
+        rows = torch.from_numpy(np.random.default_rng(n).permutation(n)[:max(256, 2**24 // n)]).to(B.device)
+        miss = _sampled_residual(self._core, v, B, rows)
+        if miss > 2 * max(self._goal, seen):
+            self._use(_Tiles(self._core, self._shift))
+            again, more, seen = self._refined(b, _from_groups(v, self._groups))
+            return again, steps + more, seen
+        seen = max(seen, miss)
+    return _from_groups(v, self._groups).reshape(b.shape).to(b), steps, seen
+
+IterativeFactor._confirmed = _confirmed
 
 # %% ../nbs/04_fast_solvers.ipynb #334ad858
 def _zeta_times(self, v):  # self: IterativeFactor
     "ζv through the tiles of M."
     return self._tiles @ v + (1 - self._shift) * v.sum(0)
+
+# %% ../nbs/04_fast_solvers.ipynb #5b91f841
+def _pulled_fast(self, left, right, wanted):  # self: IterativeFactor; left, right (n,) or (n, k)
+    "The gradient of Σ_k left_kᵀ ζ right_k with respect to points and scale."
+    if not isinstance(self._tiles, _FastProduct): return _pullback(self.similarity, left, right, wanted)
+    left, right = (part.double().reshape(len(part), -1) for part in (left, right))
+    if self._groups is None: return self._tiles._pulled(left, right, wanted)
+    group, sizes = self._groups[1:]
+    whole = (part.new_zeros(len(sizes), part.shape[1]).index_add_(0, group, part) for part in (left, right))
+    to_points, to_scale = self._tiles._pulled(*whole, wanted)
+    return None if to_points is None else (to_points / sizes[:, None])[group], to_scale
+
+IterativeFactor._pulled = _pulled_fast
 
 # %% ../nbs/04_fast_solvers.ipynb #82cece38
 def _starting(self, start, k):  # self: IterativeFactor

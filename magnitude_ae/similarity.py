@@ -242,7 +242,10 @@ def _halving(points,     # (n, d)
         sides = x.masked_fill(phantom, -torch.inf).amax(1) - x.masked_fill(phantom, torch.inf).amin(1)
         along = x.gather(2, sides.argmax(1)[:, None, None].expand(-1, x.shape[1], 1))[..., 0]
         order = along.masked_fill(index < 0, torch.inf).argsort(1)
-        index = index.gather(1, order).reshape(2 * len(index), -1)
+        index = index.gather(1, order)  # phantoms last
+        place, first = torch.arange(index.shape[1] // 2, device=points.device), ((index >= 0).sum(1, keepdim=True) + 1) // 2
+        left, right = index[:, :len(place)].masked_fill(place >= first, -1), index.gather(1, place + first)
+        index = torch.stack([left, right], 1).flatten(0, 1)
     return index
 
 # %% ../nbs/00_magnitude.ipynb #26e11ae0
@@ -276,6 +279,11 @@ class _Tiles:
     def __iter__(self):
         pairs = ((i, j) for i in range(len(self.slices)) for j in range(i, len(self.slices)) if self.near is None or self.near[i][j])
         return ((self.slices[i], self.slices[j]) for i, j in pairs)
+
+    @property
+    def n_entries(self): return sum((rows.stop - rows.start) * (columns.stop - columns.start) for rows, columns in self)
+    @property
+    def n_bytes(self): return self.n_entries * self.x.element_size()
 
     def buffer(self, name, rows, columns):
         "A tile's worth of memory, used again for the next tile."

@@ -65,7 +65,7 @@ class _Solve(torch.autograd.Function):
         a, steps, miss = (multiple * ctx.value, 0, 0.0) if proportional else ctx.factor._refined(gradient)
         if steps >= ctx.factor.max_steps: warnings.warn(f"the gradient's solve has a residual of {miss:.1e}; {ctx.factor.solver._remedy(ctx.factor.similarity)}", RuntimeWarning)
         similarity = ctx.factor.similarity
-        to_points, to_scale = _pullback(similarity, -a, ctx.value, ctx.needs_input_grad[1:3])
+        to_points, to_scale = ctx.factor._pulled(-a, ctx.value, ctx.needs_input_grad[1:3])
         return None, to_points, None if to_scale is None else to_scale.to(similarity.scale), a if ctx.needs_input_grad[3] else None, None
 
 # %% ../nbs/03_solvers.ipynb #95451ab8
@@ -89,6 +89,8 @@ class Factor:
         "The solution of ζv = b with its true residual; differentiable in points, scale and b."
         value, facts = self.value(right_hand_side, **start)
         return self._solution(self.similarity, value, _right_hand_side(self.similarity, right_hand_side), facts)
+
+    def _pulled(self, left, right, wanted): return _pullback(self.similarity, left, right, wanted)
 
     def value(self, right_hand_side, **start):
         "The solution alone and the facts on the way, among them the residual as seen in working precision: the cheap path for training."
