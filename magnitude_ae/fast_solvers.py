@@ -17,7 +17,7 @@ from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 from .similarity import Similarity, distinct, _Tiles, _halving, _pullback, _roomy
 from .solvers import TOLERANCE, Factor, NotPositiveDefiniteError, Solution, Solver, diameter
-from .solvers import _check_count, _from_groups, _indefinite, _right_hand_side, _to_groups
+from .solvers import residual, _check_count, _from_groups, _indefinite, _right_hand_side, _sample, _to_groups
 
 # %% ../nbs/04_fast_solvers.ipynb #f4597509
 ORDERS = ("centre", "coordinate", "random")
@@ -268,10 +268,9 @@ def _solve(self, right_hand_side) -> Solution:  # self: VecchiaFactor; (n,) or (
 
 def _solution(self, similarity, value, b, facts, *, word=None, tolerance=None):
     "What is known about an answer; by sample where all would be too much."
-    n = len(similarity)
-    rows = torch.from_numpy(np.random.default_rng(0).permutation(n)[:max(500, 2**28 // n)]).to(value.device)
-    miss = _sampled_residual(similarity, value, b, rows)
-    where = "" if len(rows) == n else f" on {len(rows):,} sampled rows"
+    rows = _sample(len(similarity), 2**28, value.device)
+    miss = residual(similarity, value, b, rows)
+    where = "" if rows is None else f" on {len(rows):,} sampled rows"
     message = f"{word or 'Vecchia'}: residual {miss:.1e}{where}"
     if self._core is not None and self.solver.n_neighbors > 1 and len(self._core) > 2:
         with torch.no_grad(): change = ((self._halved().value(b)[0] - value).norm() / value.norm()).item()
@@ -282,14 +281,6 @@ def _solution(self, similarity, value, b, facts, *, word=None, tolerance=None):
     return Solution(value, miss, 0, converged, message, self.solver)
 
 VecchiaFactor.solve, VecchiaFactor._solution = _solve, _solution
-
-# %% ../nbs/04_fast_solvers.ipynb #82ea50c3
-def _sampled_residual(similarity, value, b, rows):  # rows: indices
-    "‖b − ζv‖/‖b‖ over some rows, in float64."
-    exact = similarity.detach(torch.float64)
-    v, b = (part.detach().double().reshape(len(similarity), -1) for part in (value, b))
-    miss = torch.cat([b[part] - exact.block(part) @ v for part in rows.split(max(1, 2**22 // len(similarity)))])
-    return (miss.norm(dim=0) / b[rows].norm(dim=0).clamp(min=torch.finfo(torch.float64).tiny)).max().item()
 
 # %% ../nbs/04_fast_solvers.ipynb #8ad7f893
 def _halved(self):  # self: VecchiaFactor
@@ -553,10 +544,10 @@ _FAST_DIMENSIONS, _FAST_FROM = 3, 4000  # up to how many dimensions and from how
 
 def _product(core, shift, rtol):
     "Boxes or tiles, whichever are fewer numbers."
-    tiles = _Tiles(core, shift)
-    if core._matrix is not None or core.metric != "euclidean" or core.points.shape[1] > _FAST_DIMENSIONS or len(core) < _FAST_FROM: return tiles
-    fast = _FastProduct(core, shift, _points_a_side(rtol))
-    return fast._prepare() if fast.n_entries < tiles.n_entries / 2 else tiles
+    tiles, d = _Tiles(core, shift), core.points.shape[1]
+    if core._matrix is not None or core.metric != "euclidean" or d > _FAST_DIMENSIONS or len(core) < _FAST_FROM: return tiles
+    fast = _FastProduct(core, shift, _points_a_side(rtol) - (d > 2), 512 if d > 2 else 256)
+    return fast._prepare() if fast.n_entries < tiles.n_entries / 1.5 else tiles
 
 def _points_a_side(rtol):
     "p for which the error of a product stays below rtol."
@@ -689,9 +680,7 @@ IterativeFactor._refined = _refined_by_iteration
 def _confirmed(self, b, B, v, steps, seen):  # self: IterativeFactor; B, v (m, k): right-hand side and answer for the distinct points
     "What `_refined` answers, after the look at some rows that a fast product calls for."
     if isinstance(self._tiles, _FastProduct):
-        n = len(B)
-        rows = torch.from_numpy(np.random.default_rng(n).permutation(n)[:max(256, 2**24 // n)]).to(B.device)
-        miss = _sampled_residual(self._core, v, B, rows)
+        miss = residual(self._core, v, B, _sample(len(B), 2**24, B.device))
         if miss > 2 * max(self._goal, seen):
             self._use(_Tiles(self._core, self._shift))
             again, more, seen = self._refined(b, _from_groups(v, self._groups))

@@ -467,19 +467,20 @@ def _tiles(similarity, elements):
     step = max(1, (elements if similarity.device.type == "cpu" else 2**26) // n)
     return [slice(start, min(start + step, n)) for start in range(0, n, step)]
 
-def _require_dense(space):
-    "Raises `MemoryError` with the bytes when an (n, n) matrix and a copy to work on do not fit."
-    require_memory(2 * len(space)**2 * space.points.element_size(), f"the dense matrix of {len(space):,} points and a copy to work on do not fit in memory; "
+def _require_dense(space, copies=2):
+    "Raises `MemoryError` with the bytes when an (n, n) matrix, and a copy to work on, do not fit."
+    what = f"the dense matrix of {len(space):,} points" + (" and a copy to work on do" if copies > 1 else " does")
+    require_memory(copies * len(space)**2 * space.points.element_size(), f"{what} not fit in memory; "
                    "use fewer points, or float32 instead of float64; a weighting without that matrix is mag.ConjugateGradient()'s", space.device)
 
-def _filled(similarity, function):
-    "The (n, n) matrix `function(distances)`, tile by tile. Raises `MemoryError` when it does not fit."
+def _filled(similarity, function, upper=False):
+    "The (n, n) matrix `function(distances)`, tile by tile; its entries below the diagonal left undefined if `upper`. Raises `MemoryError` when it does not fit."
     n = len(similarity)
-    _require_dense(similarity)
+    _require_dense(similarity, copies=1 if upper else 2)
     matrix, tiles = _roomy(n * n, similarity.points).view(n, n), _Tiles(similarity, sort=False)
     for rows, columns in tiles:
         matrix[rows, columns] = tile = function(tiles.distances(rows, columns))
-        if rows is not columns: matrix[columns, rows] = tile.T
+        if not upper and rows is not columns: matrix[columns, rows] = tile.T
     return matrix
 
 def _roomy(size, like):

@@ -19,10 +19,15 @@ from .similarity import Similarity, check_finite, distinct, _filled, _pullback
 def residual(similarity,       # Similarity of n points
              value,            # (n,) or (n, k), the answer v
              right_hand_side,  # (n,) or (n, k), the b that was asked for
+             rows=None,        # (m,) integers: the equations to look at; None: all
             ) -> float:
     "‖b − ζv‖₂/‖b‖₂ with ζ recomputed and summed in float64; the largest over columns."
     b, v = (part.detach().double().reshape(len(similarity), -1) for part in (right_hand_side, value))
-    miss = b - similarity.detach(torch.float64) @ v
+    exact = similarity.detach(torch.float64)
+    if rows is None: miss = b - exact @ v
+    else:
+        miss = torch.cat([b[part] - exact.block(part) @ v for part in rows.split(max(1, 2**22 // len(b)))])
+        b = b[rows]
     return (miss.norm(dim=0) / b.norm(dim=0).clamp(min=torch.finfo(torch.float64).tiny)).max().item()
 
 # %% ../nbs/03_solvers.ipynb #f7c6bc22
@@ -98,10 +103,17 @@ class Factor:
         return _Solve.apply(self, self.similarity._data(), self.similarity._scale_tensor(), b, facts), facts
 
 # %% ../nbs/03_solvers.ipynb #bb1c92c9
+def _sample(n, most, device):
+    "About `most` / n rows out of n, the same ones each time; None when that is all of them."
+    if n * n <= most: return None
+    return torch.from_numpy(np.random.default_rng(n).permutation(n)[:max(256, most // n)]).to(device)
+
 def _solution(self, similarity, value, b, facts, *, word=None, tolerance=None):  # self: Factor
     "The `Solution` with its true residual and a message; `tolerance` is the factor's own unless one is given."
-    miss, tolerance = residual(similarity, value, b), tolerance or self.tolerance
-    message = f"{word or type(self.solver).__name__}: residual {miss:.1e} after {facts['n_steps']} {self.solver._steps}"
+    rows, tolerance = _sample(len(similarity), 2**32, value.device), tolerance or self.tolerance
+    miss = residual(similarity, value, b, rows)
+    where = "" if rows is None else f" on {len(rows):,} sampled rows"
+    message = f"{word or type(self.solver).__name__}: residual {miss:.1e}{where} after {facts['n_steps']} {self.solver._steps}"
     if miss > tolerance: message += f", above {tolerance:.0e}; " + self.solver._remedy(similarity)
     return Solution(value, miss, facts["n_steps"], miss <= tolerance, message, self.solver)
 
@@ -204,20 +216,20 @@ def _condition(zeta, apply, n_steps=4):
 # %% ../nbs/03_solvers.ipynb #bac1ea06
 @dataclass(frozen=True)
 class Cholesky(Solver):
-    "ζ = LLᵀ: ⅓n³ operations, for positive definite ζ: distinct Euclidean and cityblock points, other spaces if lucky. Accurate at small scales too."
+    "ζ = LLᵀ: ⅓n³ operations in one (n, n) buffer, for positive definite ζ: distinct Euclidean and cityblock points, other spaces if lucky. Accurate at small scales too."
     def _factorise(self, similarity):
         shift = min(1.0, 2 * -math.expm1(-similarity.t * diameter(similarity)))
         if 0 < shift < 1:
             apply = _shifted(similarity, shift, self._lower)
             if apply is not None: return apply, None
-        zeta = similarity.dense()
-        L, failed = self._lower(zeta)
+        L, failed = self._lower(_filled(similarity, lambda distances: (distances * -similarity.t).exp_(), upper=True))
         if failed or _doubtful(similarity, L, 1.0): raise NotPositiveDefiniteError(_indefinite(similarity))
-        return lambda b: _substitute(L, b), zeta
+        return lambda b: _substitute(L, b), similarity
 
     def _lower(self, matrix):
-        "The lower triangular factor, and whether there is none."
-        L, info = torch.linalg.cholesky_ex(matrix)
+        "The lower triangular factor of a matrix known on and above its diagonal, in its place; and whether there is none."
+        if matrix.is_cuda: L, info = torch.linalg.cholesky_ex(matrix.mT)
+        else: L, info = torch.linalg.cholesky_ex(matrix.mT, out=(matrix.mT, torch.empty(0, dtype=torch.int32)))
         return L, bool(info.item())
 
 # %% ../nbs/03_solvers.ipynb #5ab865df
@@ -242,7 +254,7 @@ def diameter(space):
 def _shifted(similarity, shift, lower):  # shift: tc, in (0, 1); lower: a function that factors a matrix
     "A function that applies ζ⁻¹ through K_c, or None when K_c is not positive definite."
     t = similarity.t
-    K = _filled(similarity, lambda distances: (distances * -t).expm1_().add_(shift).div_(t))
+    K = _filled(similarity, lambda distances: (distances * -t).expm1_().add_(shift).div_(t), upper=True)
     L, failed = lower(K)
     if failed or _doubtful(similarity, L, shift / t): return None
     x = _substitute(L, torch.ones(len(K), 1).to(K))
@@ -284,11 +296,7 @@ class Schur(Cholesky):
 
     def __post_init__(self): _check_count(self.block_size, "block_size")
 
-    def _factorise(self, similarity):
-        apply, zeta = super()._factorise(similarity)
-        return apply, zeta if zeta is None else similarity  # the factor has taken ζ's place
-
-    def _lower(self, matrix): return matrix, _eliminate(matrix, self.block_size)
+    def _lower(self, matrix): return matrix.mT, _eliminate(matrix.mT, self.block_size)
 
 # %% ../nbs/03_solvers.ipynb #b4afbec0
 def _check_count(value, name, least=1):

@@ -7,6 +7,7 @@ __all__ = ['weighting', 'magnitude', 'solve', 'MagnitudeFunction', 'magnitude_fu
            'WeightedSpace', 'choose_scale']
 
 # %% ../nbs/05_weighting.ipynb #666b0269
+import math
 import numbers
 import warnings
 from dataclasses import dataclass, replace
@@ -17,19 +18,18 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from .similarity import Similarity, as_tensor, check_finite, require_memory, restore, distinct, _pairwise, _pullback
 from .solvers import LU, TOLERANCE, Cholesky, Factor, SingularSimilarityError, Solution, Solver, _substitute
-from .fast_solvers import ConjugateGradient, _free_bytes
+from .fast_solvers import ConjugateGradient, _free_bytes, _shift
 
 # %% ../nbs/05_weighting.ipynb #38ea4ce7
-_MANY, _MANY_IN_SPACE = 8000, 2000  # points from which conjugate gradients beat a factorisation: in general, and in up to three dimensions
+_MANY, _MANY_IN_SPACE = 10_000, 4000  # points from which conjugate gradients beat a factorisation: in general, and in up to three dimensions
 
 def _attempts(similarity):
     "Functions that make a factor, the cheapest first, each with a word about itself."
     n, d = len(similarity), similarity.points.shape[1]
-    few = 2 * n * n * similarity.points.element_size() > _free_bytes(similarity.device)
+    few = n * n * similarity.points.element_size() > _free_bytes(similarity.device)
     if similarity._matrix is None and (few or similarity.device.type == "cpu" and n >= (_MANY_IN_SPACE if d <= 3 else _MANY)):
-        if n > _SLOW: warnings.warn(f"an exact weighting of {n:,} points reads {n * n // 2:,} pairs in every iteration; mag.Vecchia() approximates it at linear cost", RuntimeWarning, stacklevel=5)
         why = "since the dense matrix does not fit in memory" if few else f"the fastest for {n:,} points in {d} dimensions"
-        yield f"ConjugateGradient, {why}", lambda: ConjugateGradient(max_steps=1000 if few else 100).factor(similarity)
+        yield f"ConjugateGradient, {why}", lambda: _iterative(similarity, 1000 if few else 100)
     if similarity.dtype == torch.float64 or similarity.metric == "euclidean": yield "Cholesky", lambda: Cholesky().factor(similarity)
     exact = similarity if similarity.dtype == torch.float64 else similarity.to(torch.float64)
     if exact is not similarity: yield "Cholesky in float64", lambda: Cholesky().factor(exact)
@@ -50,7 +50,14 @@ def _merged(similarity, radius):  # radius: in scaled distance, t·d
     return tuple(torch.from_numpy(part.astype(np.int64)).to(similarity.device) for part in (first, group, sizes))
 
 # %% ../nbs/05_weighting.ipynb #63370d13
-_SLOW = 200_000  # points from which an exact weighting takes many minutes
+_SLOW = 1e10  # numbers to evaluate in every iteration from which a word is due
+
+def _iterative(similarity, max_steps):
+    "The factor of conjugate gradients, with a warning where they will take long."
+    factor = ConjugateGradient(max_steps=max_steps).factor(similarity)
+    pairs = factor._tiles.n_entries
+    if pairs > _SLOW: warnings.warn(f"an exact weighting of {len(similarity):,} points evaluates {pairs:.0e} similarities in every iteration; mag.Vecchia() approximates it at linear cost", RuntimeWarning, stacklevel=6)
+    return factor
 
 # %% ../nbs/05_weighting.ipynb #b37608cd
 def _weigh(similarity, solver=None):
@@ -145,6 +152,53 @@ def solve(points,                  # (n, d) tensor, array, DataFrame or list; (n
     solution = factor._solution(similarity, value, torch.ones_like(value), facts, word=facts["word"], tolerance=facts["tolerance"])
     return replace(solution, value=restore(value, points, scale))
 
+# %% ../nbs/05_weighting.ipynb #34dca7ae
+class _Magnitudes:
+    "Magnitudes of a space at one scale after another."
+    def __init__(self, space):
+        groups = distinct(space)
+        self.core = space.detach() if groups is None else space.detach().subset(groups[0])
+        self.distances = self.core.distances()
+        self.coarse = self.distances.float()
+        self.rooms = torch.empty_like(self.coarse), torch.empty_like(self.distances)  # used again at each scale
+
+    def __call__(self, t):
+        "The magnitude at scale t, or None when single precision does not lead to it."
+        shift = _shift(self.core.at(t))
+        L, failed = Cholesky()._lower(_damped(self.coarse, t, shift, self.rooms[0]))
+        if failed: return None
+        M = _damped(self.distances, t, shift, self.rooms[1])
+        v = _substitute(L, torch.ones_like(self.coarse[:, :1])).double()
+        r = 1 - M @ v
+        d = _substitute(L, r.float()).double()
+        rho, last = (d.norm() / v.norm()).item(), (r * d).sum().item()
+        sigma = (v.sum() + (v * r).sum()).item() + last
+        if not (rho < 0.01 and rho**2 * last < 1e-13 * sigma): return None
+        return sigma / (1 + (1 - shift) * sigma)
+
+def _damped(distances, t, shift, out):
+    "exp(−t · distances) − (1 − shift) in `out`, what is below e⁻⁴⁰ flushed to zero: the smallest numbers are slow to multiply."
+    torch.mul(distances, -t, out=out).clamp_(min=-40)
+    return out.exp_().sub_(math.exp(-40)) if shift == 1 else out.expm1_().add_(shift)
+
+# %% ../nbs/05_weighting.ipynb #63a913dc
+def _magnitudes(space, scales, solver=None):
+    "The magnitude at each scale, a list of tensors, and what there is to complain about; poles give NaN."
+    wanted = any(isinstance(x, torch.Tensor) and x.requires_grad for x in (space.points, *scales))
+    quick = solver is None and not wanted and space._matrix is None and space.dtype == torch.float64 and len(scales) > 1 and space.device.type == "cpu"
+    quick = quick and len(space) < _MANY and 32 * len(space) ** 2 < _free_bytes(space.device) / 2 and _Magnitudes(space)
+    values, complaints = [], []
+    for t in scales:
+        value, complaint = quick(float(t)) if quick else None, None
+        try:
+            if value is None: row, complaint = _weighed(space.at(t), solver)
+            values.append(row.sum() if value is None else torch.tensor(value, dtype=space.dtype))
+        except SingularSimilarityError as error:
+            values.append(torch.full((), float("nan"), dtype=space.dtype, device=space.device))
+            complaint = f"no magnitude at scale {float(t):g}: {error}"
+        complaints.append(complaint)
+    return values, complaints
+
 # %% ../nbs/05_weighting.ipynb #7691c8be
 @dataclass(frozen=True, eq=False)
 class MagnitudeFunction:
@@ -172,16 +226,9 @@ def magnitude_function(points,                # (n, d) tensor, array, DataFrame 
         if isinstance(points, torch.Tensor): scales = torch.from_numpy(scales).to(as_tensor(points))
     listed, several = _scales(scales)
     if not several: raise ValueError(f"scales must be a sequence of scales, not {scales!r}; for one scale use mag.magnitude")
-    space, values, poles = Similarity(points, listed[0], metric), [], []
-    for t in listed:
-        try:
-            row, complaint = _weighed(space.at(t), solver)
-            values.append(row.sum())
-            poles.append(complaint)
-        except SingularSimilarityError as error:
-            values.append(torch.full((), float("nan"), dtype=space.dtype, device=space.device))
-            poles.append(f"no magnitude at scale {float(t):g}: {error}")
-    _warn(poles)
+    space = Similarity(points, listed[0], metric)
+    values, complaints = _magnitudes(space, listed, solver)
+    _warn(complaints)
     return MagnitudeFunction(scales, restore(torch.stack(values), points, *listed), len(space))
 
 # %% ../nbs/05_weighting.ipynb #8d8a32a0
