@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from magnitude_ae import datasets, plots
     from magnitude_ae.autoencoder import MagnitudeAutoencoder
+    from magnitude_ae.boundary import BoundaryDetector
     from magnitude_ae.evaluation import (
         baselines,
         boundary_auc,
@@ -46,6 +47,7 @@ _NAMES = {  # name -> the module that defines it
         "weighting": ("WeightedSpace", "choose_scale", "magnitude", "magnitude_dimension", "magnitude_function", "solve", "spread", "weighting"),
         "strategies": ("BurnIn", "Cells", "Joint", "PredictorCorrector"),
         "autoencoder": ("MagnitudeAutoencoder",),
+        "boundary": ("BoundaryDetector",),
         "evaluation": (
             "baselines",
             "boundary_auc",
