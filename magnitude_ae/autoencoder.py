@@ -225,7 +225,7 @@ def _fit(model, points, resume_from):
     model.embedding_weighting_ = restore(weighting(latent, training.scale, solver=model.solver), points)
 
 # %% ../nbs/09_autoencoder.ipynb #fb72c53e
-KNOWN = {c.__name__: c for c in (solvers.Inverse, solvers.LU, solvers.Cholesky, solvers.Schur, fast_solvers.Vecchia, fast_solvers.ConjugateGradient,
+KNOWN = {c.__name__: c for c in (solvers.Inverse, solvers.LU, solvers.Cholesky, solvers.Schur, fast_solvers.HODLR, fast_solvers.Vecchia, fast_solvers.ConjugateGradient,
                                  strategies.Joint, strategies.BurnIn, strategies.PredictorCorrector, strategies.Cells)}  # what a file may name
 
 def _as_json(value):

@@ -270,9 +270,9 @@ def _check_phases(phases, module, points):
 @dataclass(frozen=True)
 class EarlyStopping:
     "Ends training when a column of the history has found no new low for some epochs of the last phase."
-    patience: int = 50             # epochs without a new low
+    patience: int = 50             # epochs that may pass without a new low
     column: str = "total_loss"     # of the history
-    min_change: float = 0.0        # a new low lies at least this far below the old one
+    min_change: float = 0.0        # how far below the lowest value before them these epochs must get
 
     def __post_init__(self):
         check_positive("patience", self.patience)
@@ -465,14 +465,17 @@ class Checkpoint:
         "Writes when it is time, and when this epoch is the last because something stopped the training."
         if training.epoch % self.every and not training.stopped: return
         state = _pack(_state(training), tensors := {})
-        write_file(self.path, "checkpoint", tensors, {"torch": torch.__version__, "terms": _terms(training), "state": state})
+        write_file(self.path, "checkpoint", tensors, {"torch": str(torch.__version__), "terms": _terms(training), "state": state})
 
 # %% ../nbs/08_training.ipynb #0fb27ea3
 def read_checkpoint(path):
-    "The terms and the state of a training in a file of `Checkpoint`. Raises `FileNotFoundError` or `ValueError`."
+    "The terms and the state of a training in a file of `Checkpoint`, and the version of torch. Raises `FileNotFoundError` or `ValueError`."
     tensors, about = read_file(path, "checkpoint")
-    try: return about["terms"], _unpack(about["state"], tensors), about["torch"]
-    except (KeyError, TypeError, ValueError) as error: raise ValueError(f"{str(path)!r} does not describe a training of this version: {error!r}") from None
+    try:
+        terms, state = about["terms"], _unpack(about["state"], tensors)
+        if terms.keys() >= {"scale", "seed"} and state.keys() >= {"module", *_STATE}: return terms, state, about["torch"]
+    except (KeyError, TypeError, ValueError, AttributeError): pass
+    raise ValueError(f"{str(path)!r} does not describe a training of this version; begin anew, without resume_from")
 
 def _same_terms(found, wanted, path):
     "Raises `ValueError` naming the first thing that has changed."
@@ -487,7 +490,7 @@ def _resume(training, path):
     "Puts a training where it was when the checkpoint was written."
     terms, state, version = read_checkpoint(path)
     _same_terms(terms, _terms(training), path)
-    if version != torch.__version__: warnings.warn(f"resume_from: {str(path)!r} was written with torch {version}, this is {torch.__version__}: the result may differ in the last digits", RuntimeWarning, stacklevel=3)
+    if version != str(torch.__version__): warnings.warn(f"resume_from: {str(path)!r} was written with torch {version}, this is {torch.__version__}: the result may differ in the last digits", RuntimeWarning, stacklevel=3)
     try:
         training.module.load_state_dict(state["module"])
         for name, each in state["optimizers"].items():
@@ -497,7 +500,7 @@ def _resume(training, path):
         torch.set_rng_state(state["generators"]["cpu"])
         for device, cuda in zip(_cuda(training.points.device), state["generators"]["cuda"]): torch.cuda.set_rng_state(cuda, device)
         for name in _STATE: setattr(training, name, state[name])
-    except (KeyError, RuntimeError, StopIteration, IndexError) as error: raise ValueError(f"resume_from: {str(path)!r} does not fit this network: {error}") from None
+    except (KeyError, IndexError, AttributeError, TypeError, ValueError, RuntimeError, StopIteration) as error: raise ValueError(f"resume_from: {str(path)!r} does not fit this network: {error}") from None
     training.input_weighting = None if training.input_weighting is None else training.input_weighting.to(training.points.device)
     training.resumed_at = training.epoch
 
