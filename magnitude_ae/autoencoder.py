@@ -135,7 +135,7 @@ class _Model(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         return back.reshape(-1, *self.image_shape_) if self.image_shape_ else back
 
     def score(self, points, y=None):  # (n, d), new or old
-        "How well points are kept, 1 at best: the mean of R² of their reconstruction and of the correlation of the weightings, at `scale_`."
+        "How well points are kept, 1 at best: the mean of the R² of their reconstruction and of the correlation of the two weightings. Raises `ValueError` for fewer than three."
         return _score(self, points)
 
     def save(self, path):  # a file to write
@@ -184,7 +184,7 @@ class MagnitudeAutoencoder(_Model):
 
     def fit(self, points, y=None, *,   # (n, d); for the convolutional architecture also (n, s, s) or (n, 1, s, s)
             resume_from=None):         # a file of `Checkpoint`, from a training on these points with these settings: it is continued
-        "Trains on `points`; `y` is ignored. Raises `TypeError` or `ValueError` for points, settings or files that cannot be used."
+        "Trains on `points`; `y` is ignored. Raises `TypeError`, `ValueError` or `FileNotFoundError` for points, settings or files that cannot be used."
         _fit(self, points, resume_from)
         return self
 
@@ -201,7 +201,7 @@ def _train(model, x, resume_from):
     device, seed = _device(model.device), terms["seed"] if terms and model.random_state is None else _seed(model.random_state)
     module = _network(model, x, device, seed)
     if model.scale != "auto": scale = float(model.scale)
-    else: scale = check_scale(terms["scale"]) if terms else choose_scale(x, solver=model.solver)
+    else: scale = float(check_scale(terms["scale"])) if terms else choose_scale(x, solver=model.solver)
     input_weighting, offset = weighting(x.to(device), scale, solver=model.solver), _offset(x)
     batch = (x - offset).to(device, torch.float32)
     strategy = default_strategy(model.architecture) if model.strategy is None else model.strategy

@@ -386,7 +386,7 @@ def write_file(path,      # in a folder that is there
     "Writes tensors and a description to one safetensors file, whole or not at all. Raises `OSError`."
     path, tensors = _place(path), {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     about = {"format": _FORMAT, "kind": kind, "version": __version__, **about}
-    about = json.loads(json.dumps(about, default=lambda number: number.item()))  # as it will be read
+    about = json.loads(json.dumps(about, default=lambda number: number.item(), allow_nan=False))  # as it will be read
     content = save(tensors, metadata={"magnitude_ae": json.dumps({**about, "sha256": _digest(tensors, about)})})
     partial = path.with_name(f"{path.name}.{os.getpid()}-{threading.get_ident()}.partial")
     try:
@@ -421,17 +421,20 @@ def read_file(path, kind):
 def _pack(value, tensors, name="state"):
     "`value` as JSON, its tensors moved to the dict `tensors`."
     if isinstance(value, torch.Tensor):
+        while name in tensors: name += "'"
         tensors[name] = value
         return {"tensor": name}
-    if isinstance(value, dict): return {"items": [[key, _pack(part, tensors, f"{name}/{key}")] for key, part in value.items()]}
+    if isinstance(value, float) and not math.isfinite(value): return {"number": str(value)}  # JSON has no word for it
+    if isinstance(value, dict) and all(isinstance(key, (str, int)) for key in value): return {"items": [[key, _pack(part, tensors, f"{name}/{key}")] for key, part in value.items()]}
     if isinstance(value, (list, tuple)): return [_pack(part, tensors, f"{name}/{k}") for k, part in enumerate(value)]
     if value is None or isinstance(value, (bool, int, float, str, np.generic)): return value
-    raise TypeError(f"{name} is of type {type(value).__name__}; a checkpoint holds tensors, numbers, words and None, and dicts and lists of them")
+    raise TypeError(f"{name} is of type {type(value).__name__}; a checkpoint holds tensors, numbers, words and None, lists of them and dicts with names or numbers as keys")
 
 def _unpack(packed, tensors):
     "What was packed."
     if isinstance(packed, list): return [_unpack(part, tensors) for part in packed]
     if not isinstance(packed, dict): return packed
+    if "number" in packed: return float(packed["number"])
     return tensors[packed["tensor"]] if "tensor" in packed else {key: _unpack(part, tensors) for key, part in packed["items"]}
 
 # %% ../nbs/08_training.ipynb #0981c082
@@ -481,7 +484,7 @@ def _same_terms(found, wanted, path):
     "Raises `ValueError` naming the first thing that has changed."
     for name, value in wanted.items():
         if found.get(name) != value:
-            both = "" if name in ("points", "phases") else f" ({found.get(name)!r} there, {value!r} here)"
+            both = {"points": "", "phases": " (by its strategy, weighting_coefficient, learning_rate, max_epochs or batch_size)"}.get(name, f" ({found.get(name)!r} there, {value!r} here)")
             raise ValueError(f"resume_from: {str(path)!r} comes from a training with other {name}{both}; give the points and settings it was begun with, or leave out resume_from")
 
 # %% ../nbs/08_training.ipynb #b5fc371e

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
 
 import magnitude_ae as mag
 from magnitude_ae import training as training_module
@@ -192,7 +193,7 @@ CHANGED = {
     "other seed": ({"random_state": 1}, "other seed"),
     "other loss": ({"weighting_loss": "l2"}, r"other weighting_loss \('l1' there, 'l2' here\)"),
     "other solver": ({"solver": mag.LU()}, r"other solver.*LU"),
-    "other coefficient": ({"weighting_coefficient": 3.0}, "other phases"),
+    "other coefficient": ({"weighting_coefficient": 3.0}, r"other phases \(by its strategy, weighting_coefficient"),
     "more epochs": ({"strategy": mag.BurnIn(3, 15, joint=mag.Joint(7))}, "other phases"),
     "other strategy": ({"strategy": mag.Joint(9)}, "other phases"),
     "other width": ({"n_components": 1}, "does not fit this network"),
@@ -251,12 +252,34 @@ def test_another_torch_is_told(checkpoint, tmp_path):
         fit(resume_from=tmp_path / "old", **SETTINGS["burn-in"])
 
 
-def test_a_note_that_cannot_be_written():
-    def forgetful(state):
-        state.notes["thing"] = [1, {"deep": object()}]
+def test_the_header_is_json(checkpoint):
+    "Plain JSON, without Python's NaN and Infinity, so that any program can read it."
+    def refuse(word):
+        raise AssertionError(word)
 
-    with pytest.raises(TypeError, match="state/notes/thing/1/deep is of type object; a checkpoint holds tensors, numbers"):
-        fit(callbacks=[forgetful, mag.Checkpoint(os.devnull, every=1)], **SETTINGS["burn-in"])
+    with safe_open(checkpoint, "pt") as file:
+        about = json.loads(file.metadata()["magnitude_ae"], parse_constant=refuse)
+    assert about["version"] == mag.__version__ and about["kind"] == "checkpoint"
+
+
+@pytest.mark.parametrize("note", [{0: torch.arange(3), "0": [None, True, 1.5]}, {"a/b": torch.ones(1), "a": {"b": torch.zeros(1)}}, [float("nan"), float("inf"), -0.0],
+                                  {"bits": torch.tensor([float("nan"), -0.0]), "half": torch.ones(2, dtype=torch.bfloat16), "truth": torch.tensor(True)}, np.float32(0.1)], ids=repr)
+def test_notes_come_back(note, tmp_path):
+    def write(state):
+        state.notes["note"] = note
+
+    fit(callbacks=[write, mag.Checkpoint(tmp_path / "c", every=9)], **SETTINGS["burn-in"])
+    back = fit(resume_from=tmp_path / "c", **SETTINGS["burn-in"]).notes_["note"]
+    assert repr(back) == repr(note.item() if isinstance(note, np.generic) else note)
+
+
+@pytest.mark.parametrize("note", [{(1, 2): 3}, {None: 1}, {1, 2}, object, np.ones(2)], ids=lambda note: type(note).__name__)
+def test_notes_that_cannot_come_back_are_refused(note, tmp_path):
+    def write(state):
+        state.notes["note"] = note
+
+    with pytest.raises(TypeError, match="state/notes/note is of type"):
+        fit(callbacks=[write, mag.Checkpoint(tmp_path / "c", every=9)], **SETTINGS["burn-in"])
 
 
 def test_settings_of_a_checkpoint(tmp_path):
