@@ -114,8 +114,28 @@ def _score(model, points):
     rho = 0.0 if constant else torch.corrcoef(pair)[0, 1].item()
     return (r2_score(x.cpu(), _apply(model, "decode", latent).cpu(), multioutput="variance_weighted") + rho) / 2
 
+# %% ../nbs/09_autoencoder.ipynb #394a6b5a
+class _Stored:
+    "What a fitted model shares with others: a file, and what scikit-learn wants to know."
+    def save(self, path):  # a file to write
+        "Writes the fitted model to one safetensors file. Raises `NotFittedError`, `OSError`, or `ValueError` for an architecture of your own."
+        _save(self, path)
+
+    @classmethod
+    def load(cls, path):  # a file written by `save`
+        "The fitted model in a file; runs no code from it. Raises `FileNotFoundError`, or `ValueError` when it is not such a file."
+        return _load(cls, path)
+
+    @property
+    def _n_features_out(self): return self.n_components
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
 # %% ../nbs/09_autoencoder.ipynb #b05fb61a
-class _Model(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class _Model(_Stored, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     "What can be done with a fitted Magnitude autoencoder."
     def fit_transform(self, points, y=None, *, resume_from=None):  # (n, d) -> (n, k)
         "Trains on `points` and gives their latents."
@@ -137,23 +157,6 @@ class _Model(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     def score(self, points, y=None):  # (n, d), new or old
         "How well points are kept, 1 at best: the mean of the R² of their reconstruction and of the correlation of the two weightings. Raises `ValueError` for fewer than three."
         return _score(self, points)
-
-    def save(self, path):  # a file to write
-        "Writes the fitted model to one safetensors file. Raises `NotFittedError`, `OSError`, or `ValueError` for an architecture of your own."
-        _save(self, path)
-
-    @classmethod
-    def load(cls, path):  # a file written by `save`
-        "The fitted model in a file; runs no code from it. Raises `FileNotFoundError`, or `ValueError` when it is not such a file."
-        return _load(cls, path)
-
-    @property
-    def _n_features_out(self): return self.n_components
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
-        return tags
 
 # %% ../nbs/09_autoencoder.ipynb #d92dd7be
 class MagnitudeAutoencoder(_Model):

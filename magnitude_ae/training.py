@@ -123,8 +123,6 @@ def _epoch(training, phase, number):
     return dict(zip(COLUMNS, (training.epoch, phase.name, *means[:3], coefficient, rate, means[3], len(batches) - taken, time.perf_counter() - start)))
 
 # %% ../nbs/08_training.ipynb #a6b92e17
-def _cuda(device): return [device] if device.type == "cuda" else []
-
 class Training:
     "A network in training: what it learns from, how far it is, and what has happened."
     def __init__(self, 
@@ -222,6 +220,8 @@ def _keep(training):
     training.module.zero_grad(set_to_none=True)
 
 # %% ../nbs/08_training.ipynb #c6dc1f2c
+def _cuda(device): return [device] if device.type == "cuda" else []
+
 @contextmanager
 def _own_generators(device, seed):
     "Within, torch's global generators start from `seed`; afterwards they go on as if nothing had happened."
