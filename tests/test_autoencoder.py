@@ -131,9 +131,10 @@ def test_what_came_before_does_not_matter(model):
 
 
 def test_one_thread_and_two():
-    """Sums over threads are taken in another order; three epochs amplify that to less than 1 % of the picture's width.
+    """Sums over threads are taken in another order, and training amplifies the last digit.
 
-    Measured: .3 %. After ten epochs it is 10 %: training is chaotic, and then only the quality is comparable.
+    Over ten seeds, three epochs moved no point by more than 2.6 % of the picture's width and no loss by more than 1 %; twice that is
+    allowed. After ten epochs it is 10 %: training is chaotic, and then only the quality is comparable.
     """
     points, before = mag.datasets.swiss_roll(500, random_state=0), torch.get_num_threads()
     latents, losses = [], []
@@ -145,8 +146,8 @@ def test_one_thread_and_two():
             losses.append(fitted.history_["total_loss"])
     finally:
         torch.set_num_threads(before)
-    np.testing.assert_allclose(latents[1], latents[0], rtol=0, atol=0.01 * np.ptp(latents[0]))
-    np.testing.assert_allclose(losses[1], losses[0], rtol=0.01)
+    np.testing.assert_allclose(latents[1], latents[0], rtol=0, atol=0.05 * np.ptp(latents[0]))
+    np.testing.assert_allclose(losses[1], losses[0], rtol=0.02)
 
 
 # ---- transform
