@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from magnitude_ae.similarity import Similarity, distance_matrix, similarity_matrix
     from magnitude_ae.solvers import LU, Cholesky, Inverse, NotPositiveDefiniteError, Schur, SingularSimilarityError, Solution
     from magnitude_ae.strategies import BurnIn, Cells, Joint, PredictorCorrector
+    from magnitude_ae.training import BestState, Checkpoint, EarlyStopping, LogFile, Snapshots, TensorBoard
     from magnitude_ae.weighting import WeightedSpace, choose_scale, magnitude, magnitude_dimension, magnitude_function, solve, spread, weighting
 
 _MODULES = ("datasets", "plots")  # reached as mag.datasets, mag.plots
@@ -46,6 +47,7 @@ _NAMES = {  # name -> the module that defines it
         "fast_solvers": ("HODLR", "ConjugateGradient", "Vecchia"),
         "weighting": ("WeightedSpace", "choose_scale", "magnitude", "magnitude_dimension", "magnitude_function", "solve", "spread", "weighting"),
         "strategies": ("BurnIn", "Cells", "Joint", "PredictorCorrector"),
+        "training": ("BestState", "Checkpoint", "EarlyStopping", "LogFile", "Snapshots", "TensorBoard"),
         "autoencoder": ("MagnitudeAutoencoder",),
         "boundary": ("BoundaryDetector",),
         "evaluation": (

@@ -1,17 +1,13 @@
-"""The estimator: containers, reproducibility, files, and scikit-learn's manners."""
+"""The estimator: containers, reproducibility, and scikit-learn's manners."""
 
 import copy
-import json
 import pickle
-import struct
 import warnings
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from safetensors import safe_open
-from safetensors.torch import save_file
 from sklearn.base import clone
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -134,6 +130,26 @@ def test_what_came_before_does_not_matter(model):
     np.testing.assert_array_equal(quick().fit_transform(POINTS), model.embedding_)
 
 
+def test_one_thread_and_two():
+    """Sums over threads are taken in another order, and training amplifies the last digit.
+
+    Over ten seeds, three epochs moved no point by more than 2.6 % of the picture's width and no loss by more than 1 %; twice that is
+    allowed. After ten epochs it is 10 %: training is chaotic, and then only the quality is comparable.
+    """
+    points, before = mag.datasets.swiss_roll(500, random_state=0), torch.get_num_threads()
+    latents, losses = [], []
+    try:
+        for n_threads in (1, 2):
+            torch.set_num_threads(n_threads)
+            fitted = quick(strategy=mag.Joint(3)).fit(points)
+            latents.append(fitted.embedding_)
+            losses.append(fitted.history_["total_loss"])
+    finally:
+        torch.set_num_threads(before)
+    np.testing.assert_allclose(latents[1], latents[0], rtol=0, atol=0.05 * np.ptp(latents[0]))
+    np.testing.assert_allclose(losses[1], losses[0], rtol=0.02)
+
+
 # ---- transform
 
 
@@ -228,6 +244,23 @@ def test_the_input_is_not_written_to():
         np.testing.assert_array_equal(points, POINTS)
 
 
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_read_only_input(dtype, tmp_path):
+    "Frozen arrays and maps of files are as good as any."
+    frozen = POINTS.astype(dtype)
+    np.save(tmp_path / "points.npy", frozen)
+    frozen.flags.writeable = False
+    mapped = np.load(tmp_path / "points.npy", mmap_mode="r")
+    wanted = quick().fit(POINTS.astype(dtype))
+    for points in (frozen, mapped, pd.DataFrame(frozen)):
+        fitted = quick().fit(points)
+        np.testing.assert_array_equal(fitted.embedding_, wanted.embedding_)
+        latent = fitted.transform(points)
+        latent.flags.writeable = False
+        assert np.isfinite(fitted.inverse_transform(latent)).all() and fitted.score(points) == wanted.score(points)
+    assert (np.load(tmp_path / "points.npy") == frozen).all()
+
+
 def test_names_of_columns():
     frame = pd.DataFrame(POINTS, columns=["x", "y", "z"])
     fitted = quick().fit(frame)
@@ -282,153 +315,3 @@ def test_progress_can_be_silent(capfd):
     quick(progress=True).fit(POINTS)
     out, error = capfd.readouterr()
     assert out == "" and "epoch" in error
-
-
-# ---- files
-
-
-@pytest.mark.parametrize("given", ["DataFrame", "tensor", "float32"])
-@pytest.mark.parametrize("settings", [{}, {"solver": mag.LU(), "strategy": mag.Joint(2), "n_components": 1, "scale": torch.tensor(2.0)}],
-                         ids=["plain", "own"])
-def test_round_trip(tmp_path, given, settings):
-    points, path = CONTAINERS[given], tmp_path / "model.safetensors"
-    fitted = quick(**settings).fit(points)
-    fitted.save(path)
-    back = mag.MagnitudeAutoencoder.load(str(path))
-    for call in ("transform", "inverse_transform"):
-        argument = points if call == "transform" else fitted.embedding_
-        answers = [getattr(m, call)(argument) for m in (fitted, back)]
-        np.testing.assert_array_equal(*answers)
-        assert type(answers[0]) is type(answers[1])
-    for name in ("embedding_", "weighting_", "embedding_weighting_"):
-        assert type(getattr(back, name)) is type(getattr(fitted, name)) and getattr(back, name).dtype == getattr(fitted, name).dtype
-        np.testing.assert_array_equal(getattr(back, name), getattr(fitted, name))
-    assert back.scale_ == fitted.scale_ and back.n_features_in_ == 3 and not back.module_.training
-    for name, column in fitted.history_.items():
-        np.testing.assert_array_equal(back.history_[name], column)
-    assert list(getattr(back, "feature_names_in_", [])) == list(getattr(fitted, "feature_names_in_", []))
-    assert (back.solver, back.strategy, back.n_components) == (fitted.solver, fitted.strategy, fitted.n_components)
-    back.save(path)  # over itself
-    np.testing.assert_array_equal(mag.MagnitudeAutoencoder.load(path).embedding_, fitted.embedding_)
-
-
-@pytest.mark.parametrize("solver", [mag.LU(), mag.Schur(), mag.Vecchia(5), mag.ConjugateGradient(), mag.ConjugateGradient(preconditioner=mag.Vecchia(5))], ids=repr)
-def test_every_solver_can_be_saved(tmp_path, solver):
-    fitted = quick(solver=solver).fit(POINTS)
-    fitted.save(tmp_path / "m")
-    assert mag.MagnitudeAutoencoder.load(tmp_path / "m").solver == solver
-
-
-@pytest.mark.parametrize("settings", [{"weighting_coefficient": np.float32(3)}, {"n_components": np.int64(2)}, {"scale": np.float32(2)},
-                                      {"strategy": mag.BurnIn(n_burn_in_epochs=np.int64(1))}], ids=str)
-def test_settings_from_numpy_can_be_saved(tmp_path, settings):
-    fitted = quick(**settings).fit(POINTS)
-    fitted.save(tmp_path / "m")
-    np.testing.assert_array_equal(mag.MagnitudeAutoencoder.load(tmp_path / "m").embedding_, fitted.embedding_)
-
-
-def test_the_history_comes_back_as_it_was(model, tmp_path):
-    model.save(tmp_path / "m")
-    back = mag.MagnitudeAutoencoder.load(tmp_path / "m").history_
-    assert list(back) == list(model.history_), "the columns keep their order"
-    assert {k: type(v[0]) for k, v in back.items()} == {k: type(v[0]) for k, v in model.history_.items()}
-
-
-def test_own_architectures_are_not_saved(tmp_path):
-    fitted = quick(architecture=(torch.nn.Linear(3, 2), torch.nn.Linear(2, 3))).fit(POINTS)
-    with pytest.raises(ValueError, match=r"only named architectures.*state_dict\(\)"):
-        fitted.save(tmp_path / "m")
-
-
-@pytest.fixture
-def saved(model, tmp_path):
-    model.save(tmp_path / "model.safetensors")
-    return tmp_path / "model.safetensors"
-
-
-def rewrite(path, change_about=None, change_tensors=None):
-    with safe_open(path, "pt") as file:
-        about, tensors = json.loads(file.metadata()["magnitude_ae"]), {k: file.get_tensor(k) for k in file.keys()}
-    if change_about:
-        about = change_about(about) or about
-    if change_tensors:
-        change_tensors(tensors)
-    save_file(tensors, path, metadata={"magnitude_ae": json.dumps(about)})
-
-
-@pytest.mark.parametrize("share", [0.0, 0.0001, 0.001, 0.01, 0.1, 0.5, 0.9, 0.9999])
-def test_a_truncated_file(saved, share):
-    whole = saved.read_bytes()
-    saved.write_bytes(whole[: int(share * len(whole))])
-    with pytest.raises(ValueError, match="damaged or is not a safetensors file"):
-        mag.MagnitudeAutoencoder.load(saved)
-
-
-@pytest.mark.parametrize("content", [b"hello", b"x,y\n1,2\n" * 100, b"\x80\x04" * 50, struct.pack("<Q", 2**60) + b"{}", b"\0" * 64],
-                         ids=["text", "csv", "pickle", "huge header", "zeros"])
-def test_a_file_of_another_kind(saved, content):
-    saved.write_bytes(content)
-    with pytest.raises(ValueError, match="damaged or is not a safetensors file|was not written by"):
-        mag.MagnitudeAutoencoder.load(saved)
-
-
-def test_a_pickle_is_not_run(saved):
-    class Trap:
-        def __reduce__(self):
-            return (exec, ("raise SystemExit('code from a file was run')",))
-
-    saved.write_bytes(pickle.dumps(Trap()))
-    with pytest.raises(ValueError):
-        mag.MagnitudeAutoencoder.load(saved)
-
-
-def test_foreign_newer_and_missing_files(saved, tmp_path):
-    save_file({"a": torch.zeros(2)}, tmp_path / "foreign")
-    with pytest.raises(ValueError, match="not written by MagnitudeAutoencoder.save"):
-        mag.MagnitudeAutoencoder.load(tmp_path / "foreign")
-    for path in (tmp_path / "nowhere", tmp_path):
-        with pytest.raises(FileNotFoundError, match="no file"):
-            mag.MagnitudeAutoencoder.load(path)
-    rewrite(saved, lambda about: about.update(format=99))
-    with pytest.raises(ValueError, match="newer version.*upgrade"):
-        mag.MagnitudeAutoencoder.load(saved)
-
-
-DAMAGE = {
-    "no settings": lambda a: a.pop("settings") and None,
-    "unknown setting": lambda a: a["settings"].update(colour="red"),
-    "settings are a list": lambda a: a.update(settings=[1]),
-    "unknown class": lambda a: a["settings"].update(solver={"class": "os.system"}),
-    "unknown field": lambda a: a["settings"].update(solver={"class": "LU", "x": 1}),
-    "other width": lambda a: a.update(n_features_in=7),
-    "text for a width": lambda a: a.update(n_features_in="three"),
-    "unknown architecture": lambda a: a["settings"].update(architecture="transformer"),
-    "no components": lambda a: a["settings"].update(n_components=-1),
-    "no history": lambda a: a.pop("phases") and None,
-    "a list": lambda a: [1, 2],
-    "a word": lambda a: "words",
-    "a number": lambda a: 7,
-    "empty": lambda a: {"format": 1},
-    "format in words": lambda a: a.update(format="new"),
-}
-
-
-@pytest.mark.parametrize("case", DAMAGE)
-def test_a_damaged_description(saved, case):
-    rewrite(saved, DAMAGE[case])
-    with pytest.raises(ValueError):
-        mag.MagnitudeAutoencoder.load(saved)
-
-
-@pytest.mark.parametrize("change", [lambda t: t.pop("module.unit"), lambda t: t.pop("embedding_"),
-                                    lambda t: t.update({"module.encoder.0.weight": torch.zeros(2, 2)}),
-                                    lambda t: t.update({"module.more": torch.zeros(2)})], ids=["unit", "embedding", "shape", "more"])
-def test_damaged_tensors(saved, change):
-    rewrite(saved, change_tensors=change)
-    with pytest.raises(ValueError, match="does not describe a model"):
-        mag.MagnitudeAutoencoder.load(saved)
-
-
-def test_saving_where_nothing_can_be_saved(model, tmp_path):
-    with pytest.raises(OSError):
-        model.save(tmp_path / "no" / "such" / "folder" / "model")

@@ -1,15 +1,21 @@
 """The training loop: what it leaves untouched, what it survives, what it keeps."""
 
 import copy
+import json
+import pickle
 import random
+import sys
+import types
 import warnings
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch import nn
 
 import magnitude_ae as mag
+from magnitude_ae import training as training_module
 from magnitude_ae.architectures import Autoencoder, LinearAutoencoder, build, calibrate, mlp
 from magnitude_ae.strategies import Phase, reconstruction_loss, weighting_loss
 from magnitude_ae.training import COLUMNS, Training, train
@@ -226,6 +232,200 @@ def test_an_error_in_a_callback_is_not_swallowed():
 
     with pytest.raises(ZeroDivisionError, match="mine"):
         train(training(callbacks=[broken]), [joint(3)])
+
+
+def test_the_first_reason_to_stop_counts():
+    def three(state):
+        if state.epoch == 3:
+            state.stop("three")
+            return True
+
+    assert train(training(callbacks=[three]), [joint(9)]).stopped == "three"
+
+
+# ---- the callbacks that come with the library
+
+
+def test_early_stopping_counts_epochs_of_the_last_phase():
+    "Rising losses in the burn-in are no reason to stop, and neither is the jump that follows it."
+    def rising(state):
+        if state.history["phase"][-1] == "burn-in":
+            state.history["total_loss"][-1] = float(state.epoch)
+        else:
+            state.history["total_loss"][-1] = 100.0 + abs(state.epoch - 12)
+
+    done = train(training(callbacks=[rising, mag.EarlyStopping(patience=4)]), [burn_in(10), joint(50)])
+    assert done.epoch == 12 + 4 and done.stopped == "callback"
+
+
+@pytest.mark.parametrize("losses, patience, min_change, stops", [
+    ([3, 2, 1, 1], 1, 0, 4), ([3, 2, 1, 1], 2, 0, None), ([3, 2, 1, 2, 2, 0.5, 1, 1], 3, 0, None), ([3, 2, 1, 2, 2, 2], 3, 0, 6),
+    ([3, 2.9, 2.8, 2.7], 1, 0.5, 2), ([3, 2.9, 2.8, 2.4, 2.3, 2.2], 3, 0.5, None), ([3, 2.9, 2.8, 2.4, 2.3, 2.2], 3, 0.7, 4), ([float("nan")] * 3, 2, 0, 3), ([2, float("nan"), 1], 2, 0, None)])
+def test_patience(losses, patience, min_change, stops):
+    def given(state):
+        state.history["total_loss"][-1] = float(losses[state.epoch - 1])
+
+    done = train(training(callbacks=[given, mag.EarlyStopping(patience, min_change=min_change)]), [joint(len(losses))])
+    assert (done.epoch if done.stopped else None) == stops
+
+
+def test_early_stopping_in_rounds():
+    "In a plan of rounds, the epochs of one kind are compared across the rounds."
+    phases = [burn_in(1), joint(1, weighting_coefficient=5.0)] * 20
+    done = train(training(callbacks=[mag.EarlyStopping(3, "weighting_loss", min_change=100.0)]), phases)
+    assert done.epoch == 8 and done.history["phase"].count("joint") == 4
+
+
+def test_the_best_state_comes_back():
+    seen = {}
+
+    def measure(state):
+        seen[state.epoch] = states(state.network())
+        return abs(state.epoch - 6)
+
+    done = train(training(callbacks=[mag.BestState(measure, every=2)]), [burn_in(3), joint(7)])
+    assert list(seen) == [2, 4, 6, 8, 10] and done.notes["best"] == {"value": 0.0, "epoch": 6}
+    for found, wanted in zip(states(done.module), seen[6]):
+        torch.testing.assert_close(found, wanted, rtol=0, atol=0)
+
+
+def test_the_best_state_of_another_kind_of_phase():
+    "Statistics are frozen on cells, and are not in the burn-in before: the network that comes back is whole all the same."
+    def measure(state):
+        return abs(state.epoch - 2)
+
+    cells = Phase("cells", 3, 15, "cells", 10, weighting_coefficient=1.0)
+    done = train(training(callbacks=[mag.BestState(measure)]), [burn_in(3), cells])
+    other = train(training(), [burn_in(2)])
+    assert done.notes["best"]["epoch"] == 2
+    different = [not torch.equal(a, b) for a, b in zip(done.module.parameters(), other.module.parameters())]
+    assert any(different), "the learning rate of a longer phase is another"
+    torch.testing.assert_close(done.module.encode(POINTS), copy.deepcopy(done.module).train().encode(POINTS), rtol=1e-4, atol=1e-5)
+
+
+def test_nan_is_never_the_best():
+    done = train(training(callbacks=[mag.BestState(lambda state: float("nan"))]), [joint(3)])
+    after = train(training(), [joint(3)])
+    assert "best" not in done.notes and all(torch.equal(a, b) for a, b in zip(states(done.module), states(after.module)))
+
+
+def test_snapshots_are_of_finished_networks():
+    done = train(training(callbacks=[mag.Snapshots(every=3)]), [burn_in(4), joint(5)])
+    assert list(done.notes["snapshots"]) == [3, 6, 9]
+    torch.testing.assert_close(done.notes["snapshots"][9], done.module.encode(POINTS).detach(), rtol=0, atol=0)
+
+
+def test_watching_changes_nothing(tmp_path):
+    watchers = [mag.Snapshots(1), mag.LogFile(tmp_path / "log.csv"), mag.Checkpoint(tmp_path / "c", 1), mag.EarlyStopping(99), lambda state: state.network()]
+    phases = [burn_in(3), Phase("cells", 3, 15, "cells", 10, weighting_coefficient=1.0), joint(3)]
+
+    def dropping():
+        module = small()
+        module.encoder = nn.Sequential(module.encoder, nn.Dropout(0.1))
+        return module
+
+    watched, alone = (train(training(dropping(), callbacks=callbacks), phases) for callbacks in (watchers, []))
+    assert all(torch.equal(a, b) for a, b in zip(states(watched.module), states(alone.module)))
+    np.testing.assert_array_equal(watched.history["total_loss"], alone.history["total_loss"])
+
+
+def test_log_files(tmp_path):
+    logs = [mag.LogFile(tmp_path / name) for name in ("log.csv", "log.jsonl")]
+    logs[0].path.write_text("an older log\n")
+    done = train(training(callbacks=logs), [burn_in(2), joint(2)])
+    frame = pd.read_csv(logs[0].path)
+    lines = [json.loads(line) for line in logs[1].path.read_text().splitlines()]
+    for name, column in done.history.items():
+        assert frame[name].tolist() == pytest.approx(column, rel=0, abs=0, nan_ok=True) if name != "phase" else frame[name].tolist() == column
+        assert [line[name] for line in lines] == [None if value != value else value for value in column]
+
+
+def test_a_log_is_there_while_training_runs(tmp_path):
+    path, n_lines = tmp_path / "log.jsonl", []
+    train(training(callbacks=[mag.LogFile(path), lambda state: n_lines.append(len(path.read_text().splitlines()))]), [joint(4)])
+    assert n_lines == [1, 2, 3, 4]
+
+
+class Writer:
+    "Stands in for TensorBoard's writer."
+    made = []
+
+    def __init__(self, folder, purge_step):
+        self.folder, self.purge_step, self.scalars, self.closed = folder, purge_step, {}, False
+        Writer.made.append(self)
+
+    def add_scalar(self, name, value, step):
+        self.scalars[name, step] = value
+
+    def close(self):
+        self.closed = True
+
+
+@pytest.fixture
+def tensorboard(monkeypatch):
+    monkeypatch.setattr(training_module, "find_spec", lambda name: name)
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", types.SimpleNamespace(SummaryWriter=Writer))
+    Writer.made = []
+    return Writer.made
+
+
+def test_tensorboard(tensorboard, tmp_path):
+    callback = mag.TensorBoard(tmp_path)
+    done = train(training(callbacks=[callback]), [burn_in(2), joint(2)])
+    (writer,) = tensorboard
+    assert writer.closed and writer.folder == str(tmp_path) and writer.purge_step == 1
+    assert [writer.scalars["total_loss", step] for step in (1, 2, 3, 4)] == done.history["total_loss"]
+    assert ("weighting_loss", 3) in writer.scalars and ("weighting_loss", 2) not in writer.scalars, "what is not a number is not sent"
+    assert pickle.loads(pickle.dumps(callback)) == callback, "the open file does not stay in the callback"
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ZeroDivisionError])
+def test_tensorboard_is_closed_however_training_ends(tensorboard, tmp_path, error):
+    def trouble(state):
+        if state.epoch == 2:
+            raise error
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            train(training(callbacks=[mag.TensorBoard(tmp_path), trouble]), [joint(5)])
+        except ZeroDivisionError:
+            pass
+    assert tensorboard[0].closed and len({step for _, step in tensorboard[0].scalars}) == 2
+
+
+def test_the_real_tensorboard(tmp_path):
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    done = train(training(callbacks=[mag.TensorBoard(tmp_path)]), [joint(3)])
+    events = EventAccumulator(str(tmp_path)).Reload().Scalars("total_loss")
+    assert [event.step for event in events] == [1, 2, 3] and [event.value for event in events] == pytest.approx(done.history["total_loss"], rel=1e-6)
+
+
+def test_without_tensorboard(monkeypatch, tmp_path):
+    monkeypatch.setattr(training_module, "find_spec", lambda name: None)
+    with pytest.raises(ImportError, match="pip install tensorboard, or use LogFile"):
+        mag.TensorBoard(tmp_path)
+
+
+@pytest.mark.parametrize("make, error, message", [
+    (lambda p: mag.EarlyStopping(0), ValueError, "patience must be positive"), (lambda p: mag.EarlyStopping(2.5), TypeError, "patience must be a whole"),
+    (lambda p: mag.EarlyStopping(column="loss"), ValueError, "column 'loss' is not in the history.*total_loss"),
+    (lambda p: mag.EarlyStopping(column="phase"), ValueError, "column 'phase'"), (lambda p: mag.EarlyStopping(min_change=-1), ValueError, "min_change"),
+    (lambda p: mag.BestState(len, every=0), ValueError, "every must be positive"), (lambda p: mag.Snapshots("often"), TypeError, "every must be a whole"),
+    (lambda p: mag.LogFile(p / "log.txt"), ValueError, r"path .*log.txt' must end in .csv or .jsonl"),
+    (lambda p: mag.LogFile(p / "no" / "log.csv"), FileNotFoundError, "no folder.*log.csv")], ids=str)
+def test_callbacks_refuse_at_once(make, error, message, tmp_path):
+    with pytest.raises(error, match=message):
+        make(tmp_path)
+
+
+def test_callbacks_hold_their_settings_only(tmp_path):
+    for callback in (mag.EarlyStopping(7), mag.BestState(len), mag.Snapshots(2), mag.LogFile(tmp_path / "a.csv"), mag.Checkpoint(tmp_path / "c")):
+        before = repr(callback)
+        train(training(callbacks=[callback] if not isinstance(callback, mag.BestState) else [mag.BestState(lambda state: state.epoch)]), [joint(3)])
+        assert repr(callback) == before and copy.deepcopy(callback) == callback and pickle.loads(pickle.dumps(callback)) == callback
 
 
 # ---- singular latents and overflow
