@@ -484,6 +484,7 @@ d = { 'settings': {'doc_baseurl': '', 'doc_host': '', 'git_url': '', 'lib_path':
                                          'magnitude_ae.similarity._tiles': ('magnitude.html#_tiles', 'magnitude_ae/similarity.py'),
                                          'magnitude_ae.similarity._times': ('magnitude.html#_times', 'magnitude_ae/similarity.py'),
                                          'magnitude_ae.similarity.as_tensor': ('magnitude.html#as_tensor', 'magnitude_ae/similarity.py'),
+                                         'magnitude_ae.similarity.as_vectors': ('magnitude.html#as_vectors', 'magnitude_ae/similarity.py'),
                                          'magnitude_ae.similarity.check_distances': ( 'magnitude.html#check_distances',
                                                                                       'magnitude_ae/similarity.py'),
                                          'magnitude_ae.similarity.check_finite': ( 'magnitude.html#check_finite',

@@ -177,7 +177,7 @@ class Vecchia(Solver):
     def __post_init__(self):
         _check_count(self.n_neighbors, "n_neighbors")
         _check_count(self.seed, "seed", 0)
-        if self.order not in ORDERS: raise ValueError(f"order {self.order!r} is not known; choose one of {', '.join(ORDERS)}")
+        if not isinstance(self.order, str) or self.order not in ORDERS: raise ValueError(f"order {self.order!r} is not known; choose one of {', '.join(ORDERS)}")
 
     def factor(self, similarity):
         "ζ made ready for approximate solving. Raises as the class does."
@@ -570,8 +570,10 @@ class ConjugateGradient(Solver):
     def __post_init__(self):
         _check_positive(self.rtol, "rtol")
         _check_count(self.max_steps, "max_steps")
+        if self.memory is not None and (isinstance(self.memory, bool) or not isinstance(self.memory, numbers.Real)): raise TypeError(f"memory must be a number of bytes, not {self.memory!r}")
         if self.memory is not None and not self.memory >= 0: raise ValueError(f"memory must be a number of bytes, 0 or more, not {self.memory!r}")
-        if not (self.preconditioner in (None, "auto") or isinstance(self.preconditioner, (Solver, Factor))):
+        named = self.preconditioner is None or isinstance(self.preconditioner, str) and self.preconditioner == "auto"
+        if not (named or isinstance(self.preconditioner, (Solver, Factor))):
             raise TypeError(f"preconditioner must be a solver such as mag.Vecchia(), a factor, None or 'auto', not {self.preconditioner!r}")
 
     def factor(self, similarity):
@@ -592,7 +594,7 @@ def _check_positive(value, name):
 # %% ../nbs/04_fast_solvers.ipynb #969858c1
 def _preconditioner(choice, core, shift):
     "A function that applies P ≈ (ζ − (1 − shift))⁻¹ to an (n, k) matrix."
-    if choice == "auto": choice = Vecchia(20, order="random") if core._matrix is None and core.points.shape[1] <= 16 else None
+    if isinstance(choice, str): choice = Vecchia(20, order="random") if core._matrix is None and core.points.shape[1] <= 16 else None
     if choice is None: return lambda b: b / shift
     if isinstance(choice, Solver):
         if hasattr(choice, "_inverse"): return choice._inverse(core, shift)

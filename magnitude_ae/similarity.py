@@ -4,11 +4,12 @@
 
 # %% auto #0
 __all__ = ['as_tensor', 'check_finite', 'restore', 'check_metric', 'check_distances', 'check_scale', 'require_memory',
-           'FiniteMetricSpace', 'distinct', 'Similarity', 'distance_matrix', 'similarity_matrix']
+           'FiniteMetricSpace', 'distinct', 'as_vectors', 'Similarity', 'distance_matrix', 'similarity_matrix']
 
 # %% ../nbs/00_magnitude.ipynb #a583fa09
 import math
 import numbers
+import warnings
 import numpy as np
 import psutil
 import torch
@@ -45,6 +46,7 @@ def as_tensor(values,          # tensor, NumPy array, DataFrame or list of rows
     Raises `TypeError` or `ValueError` when it is not numeric, not two-dimensional, empty or not finite.
     """
     if not isinstance(values, torch.Tensor): tensor = torch.from_numpy(_numpy_array(values, name))
+    elif values.device.type == "meta": raise TypeError(f"{name} is on the meta device and holds no numbers; pass a tensor that does")
     elif values.is_complex(): raise TypeError(f"{name} is complex; magnitude needs real numbers")
     elif values.layout != torch.strided: raise TypeError(f"{name} is a sparse tensor; pass {name}.to_dense()")
     elif values.dtype in (torch.float32, torch.float64): tensor = values
@@ -143,7 +145,9 @@ def check_scale(scale):  # a positive number or a tensor holding one
     if isinstance(scale, (bool, np.bool_)) or getattr(scale, "dtype", None) in (torch.bool, np.dtype(bool)): raise TypeError(f"scale must be one positive number, not {scale!r}")
     if isinstance(scale, torch.Tensor) and scale.numel() == 1 and not scale.is_complex():
         value, scale = scale.item(), scale.reshape(())
-    elif isinstance(scale, (numbers.Real, np.ndarray)) and np.size(scale) == 1: value = scale = float(np.asarray(scale).item())
+    elif np.size(scale) == 1 and (isinstance(scale, numbers.Real) or isinstance(scale, np.ndarray) and scale.dtype.kind in "fiu"):
+        try: value = scale = float(scale.item() if isinstance(scale, np.ndarray) else scale)
+        except OverflowError: raise ValueError("scale must be positive and finite, and this number is too large") from None
     else: raise TypeError(f"scale must be one positive number, not {scale!r}")
     if not 0 < value < float("inf"):
         raise ValueError(f"scale must be positive and finite, not {value!r}")
@@ -190,8 +194,11 @@ class FiniteMetricSpace:
 
 # %% ../nbs/00_magnitude.ipynb #784751cb
 def _check_reach(points):
-    "Raises `ValueError` when coordinates are so large that distances overflow."
+    "Raises `ValueError` when coordinates are so large that distances overflow, or so close that they underflow."
     sides = points.detach().amax(0) - points.detach().amin(0)
+    least = 1e-145 if points.dtype == torch.float64 else 1e-17
+    if 0 < sides.max() < least:
+        raise ValueError(f"points spread over {sides.max():.1e} only, and the squares of their distances underflow in {points.dtype}; multiply them by a constant, and divide scale by it")
     if not torch.isfinite(sides.square().sum()) and torch.isfinite(points.detach()).all():
         raise ValueError(f"points spread over {sides.max():.1e}, and the squares of their distances overflow in {points.dtype}; divide them by a constant")
 
@@ -203,7 +210,10 @@ def _foreign_distances(points, metric):
     require_memory(8 * len(points)**2, f"metric={metric!r} needs the whole matrix of distances; use fewer points or 'euclidean'")
     array = points.detach().cpu().double().numpy()
     if metric in PAIRWISE_BOOLEAN_FUNCTIONS: array = array != 0
-    try: D = pairwise_distances(array, metric=metric)
+    try:
+        with warnings.catch_warnings(), np.errstate(all="ignore"):  # what is not finite is refused below
+            warnings.simplefilter("ignore")
+            D = pairwise_distances(array, metric=metric)
     except (ValueError, TypeError, ZeroDivisionError) as error: raise ValueError(f"metric={metric!r} cannot be used on these points: {error}") from None
     D = torch.from_numpy(np.ascontiguousarray(D, dtype=np.float64))
     check_finite(D, f"the distances by metric={metric!r}")
@@ -418,6 +428,18 @@ class _Views(FiniteMetricSpace):
         matrix = None if other._matrix is None else other._matrix.detach()
         return self._like(matrix if other._matrix is other.points else other.points.detach(), matrix, self.t)
 
+# %% ../nbs/00_magnitude.ipynb #6b62e63d
+def as_vectors(values, space, name, finite=True):  # (n,) or (n, k): tensor, array or list
+    "`values` as a tensor like the points of `space`. Raises `TypeError` or `ValueError` when they are no real vector, or matrix of columns, of its length."
+    if isinstance(values, torch.Tensor):
+        if values.is_complex(): raise TypeError(f"{name} is complex; magnitude needs real numbers")
+        if values.layout != torch.strided or values.device.type == "meta": raise TypeError(f"{name} must be a dense tensor, not {values.layout} on {values.device}")
+    else: values = torch.from_numpy(_numpy_array(values, name))
+    if values.ndim not in (1, 2) or len(values) != len(space) or 0 in values.shape:
+        raise ValueError(f"{name} must have shape ({len(space)},) or ({len(space)}, k), not {tuple(values.shape)}")
+    if finite: check_finite(values.reshape(len(values), -1), name)
+    return values.to(space.points)
+
 # %% ../nbs/00_magnitude.ipynb #03632fc9
 class Similarity(_Views):
     """The similarity matrix ζ = exp(−scale · d) of n points, evaluated when asked: whole, a block, or as a product in tiles.
@@ -432,7 +454,7 @@ class Similarity(_Views):
         self.scale = check_scale(scale)
 
     def __repr__(self): return f"Similarity(n={len(self)}, scale={self.t:g}, metric={self.metric!r}, dtype={self.dtype}, device={str(self.device)!r})"
-    def __matmul__(self, vector): return _Product.apply(self, self._data(), self._scale_tensor(), vector)
+    def __matmul__(self, vector): return restore(_Product.apply(self, self._data(), self._scale_tensor(), as_vectors(vector, self, "vector", finite=False)), vector, self.points, self.scale)
     @property
     def shape(self): return (len(self), len(self))
     @property

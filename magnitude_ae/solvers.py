@@ -13,7 +13,7 @@ import warnings
 from dataclasses import dataclass
 import numpy as np
 import torch
-from .similarity import Similarity, check_finite, distinct, _filled, _pullback
+from .similarity import Similarity, as_vectors, distinct, _filled, _pullback
 
 # %% ../nbs/03_solvers.ipynb #fa042dc4
 def residual(similarity,       # Similarity of n points
@@ -122,11 +122,7 @@ Factor._solution = _solution
 # %% ../nbs/03_solvers.ipynb #f3aa8187
 def _right_hand_side(similarity, b):
     "`b` as a tensor like the points, checked."
-    b = b if isinstance(b, torch.Tensor) else torch.as_tensor(np.asarray(b, dtype=np.float64))
-    if b.ndim not in (1, 2) or len(b) != len(similarity):
-        raise ValueError(f"right_hand_side must have shape ({len(similarity)},) or ({len(similarity)}, k), not {tuple(b.shape)}")
-    check_finite(b.reshape(len(b), -1), "right_hand_side")
-    return b.to(similarity.points)
+    return as_vectors(b, similarity, "right_hand_side")
 
 # %% ../nbs/03_solvers.ipynb #0f5d708a
 def _refined(self, b, n_steps=3):  # self: Factor; b (n,) or (n, k)

@@ -86,7 +86,7 @@ def _weigh(similarity, solver=None):
 def _scales(scale):
     "The scales as a list, and whether several were asked for."
     if isinstance(scale, (torch.Tensor, np.ndarray)): several = scale.ndim > 0
-    else: several = not isinstance(scale, (numbers.Number, str)) and hasattr(scale, "__iter__")
+    else: several = not isinstance(scale, (numbers.Number, str, bytes, dict, set)) and hasattr(scale, "__iter__")
     scales = list(scale) if several else [scale]
     if not scales: raise ValueError("scale is an empty sequence; pass at least one positive number")
     return scales, several
@@ -238,6 +238,7 @@ def _scale_range(space):
     space = space.detach() if groups is None else space.detach().subset(groups[0])
     if len(space) == 1: raise ValueError("all points coincide: their magnitude is 1 at every scale, so no scale can be chosen; pass one")
     nearest = torch.cat([torch.where(D > 0, D, torch.inf).amin(1) for D in map(space.distances, space.tiles())])
+    if not torch.isfinite(nearest).any(): raise ValueError("no two points are a finite distance above zero apart: no scale can be chosen; pass one")
     typical = nearest[torch.isfinite(nearest)].median().item()
     first = space.distances(slice(0, 1))
     largest = max(first[torch.isfinite(first)].max().item(), typical)
@@ -254,7 +255,7 @@ def magnitude_dimension(points,                  # (n, d) tensor, array, DataFra
     space = Similarity(points, scales[0], metric)
     rows, complaints = zip(*(_weighed(space.at(t), solver) for t in scales))
     _warn(complaints)
-    values = [t * _moment(space.at(t), w) / w.sum() for t, w in zip(scales, rows)]
+    values = [space.at(t).scale * _moment(space.at(t), w) / w.sum() for t, w in zip(scales, rows)]
     return restore(torch.stack(values) if several else values[0], points, *scales)
 
 # %% ../nbs/05_weighting.ipynb #fa228542
@@ -368,7 +369,10 @@ def _add(self, points) -> WeightedSpace:  # self: WeightedSpace; points (k, d)
 
 def _remove(self, index) -> WeightedSpace:  # self: WeightedSpace; index: integers, as in `points`
     "The space without these points, in O(n²k). Raises `IndexError` for an index out of range, `ValueError` when no point would be left."
-    index = torch.as_tensor(np.atleast_1d(np.asarray(index)), device=self._L.device).long().unique()
+    index = np.atleast_1d(index.cpu().numpy() if isinstance(index, torch.Tensor) else np.asarray(index))
+    if index.size and index.dtype.kind not in "iu": raise TypeError(f"index must hold whole numbers, not {index.dtype}")
+    if index.size and index.max() > len(self): raise IndexError(f"index must lie between 0 and {len(self) - 1}, not {index.max()}")
+    index = torch.from_numpy(index.astype(np.int64)).to(self._L.device).unique()
     if len(index) and not -len(self) <= index.min() <= index.max() < len(self): raise IndexError(f"index must lie between 0 and {len(self) - 1}, not {index.tolist()}")
     removed = torch.cat([self._removed, self._alive[index]]).unique()
     if len(removed) == len(self._L): raise ValueError("removing all points would leave no space")
@@ -393,7 +397,7 @@ def _scale_of_magnitude(space, target, solver):
     def excess(log_t): return _weigh(space.at(float(np.exp(log_t))), solver)[0].double().sum().item() - target
     low, high = np.log(_scale_range(space))
     for _ in range(5): low, high = low - 2 * (excess(low) > 0), high + 2 * (excess(high) < 0)
-    if not excess(low) <= 0 <= excess(high): raise ValueError("the magnitude function of this space does not take the wanted value at any reasonable scale; pass a scale")
+    if not excess(low) <= 0 <= excess(high): raise ValueError("the magnitude function of this space does not take the value that fraction asks for at any reasonable scale; choose another fraction, or pass a scale")
     root = brentq(excess, low, high, xtol=1e-4)
     if abs(excess(root)) > 0.1 * target: raise ValueError("the magnitude function of this space jumps over the wanted fraction at a pole; pass a scale")
     return float(np.exp(root))
@@ -433,9 +437,9 @@ def choose_scale(points,                  # (n, d) tensor, array, DataFrame or l
 
     Raises `ValueError` when all points coincide, for a `fraction` outside (0, 1), or for an unknown method.
     """
-    if not callable(method) and method not in (*_FRACTIONS, "growth"):
+    if not callable(method) and not (isinstance(method, str) and method in (*_FRACTIONS, "growth")):
         raise ValueError(f"method {method!r} is not known; choose one of {', '.join(_FRACTIONS)}, growth, or pass a function of the scale to minimise")
-    if fraction is not None and method != "fraction": raise ValueError(f"fraction goes with method='fraction', not {method!r}")
+    if fraction is not None and (callable(method) or method != "fraction"): raise ValueError(f"fraction goes with method='fraction', not {method!r}")
     if scales is not None and not callable(method): raise ValueError(f"scales goes with a function as method, not {method!r}")
     if fraction is None: fraction = 0.95 if method == "convergence" else _FRACTIONS["fraction"]
     if not (isinstance(fraction, numbers.Real) and 0 < fraction < 1): raise ValueError(f"fraction must lie between 0 and 1, not {fraction!r}")
