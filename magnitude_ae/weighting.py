@@ -21,7 +21,7 @@ from .solvers import LU, TOLERANCE, Cholesky, Factor, SingularSimilarityError, S
 from .fast_solvers import ConjugateGradient, _free_bytes, _shift
 
 # %% ../nbs/05_weighting.ipynb #38ea4ce7
-_MANY, _MANY_IN_SPACE = 10_000, 4000  # points from which conjugate gradients beat a factorisation: in general, and in up to three dimensions
+_MANY, _MANY_IN_SPACE = 7000, 5000  # points from which conjugate gradients beat a factorisation: in general, and in up to three dimensions
 
 def _attempts(similarity):
     "Functions that make a factor, the cheapest first, each with a word about itself."

@@ -419,3 +419,52 @@ def test_right_hand_side_is_checked():
         factor.solve([1, 1, float("nan"), 1, 1])
     with pytest.raises(TypeError, match=r"Similarity\(points, scale\)"):
         mag.LU().factor(cloud(5))
+
+
+# ---- what is multiplied and solved for
+
+
+@pytest.mark.parametrize(
+    "b, error",
+    [
+        (np.ones(4) + 1j, TypeError),
+        (torch.ones(4, dtype=torch.complex64), TypeError),
+        ("ones", TypeError),
+        (None, TypeError),
+        (np.ones((4, 0)), ValueError),
+        (np.ones(3), ValueError),
+        (np.ones((4, 1, 1)), ValueError),
+        ([1, np.nan, 1, 1], ValueError),
+        (torch.ones(4, device="meta"), TypeError),
+    ],
+    ids=repr,
+)
+def test_right_hand_sides_that_cannot_be(b, error):
+    factor = mag.Cholesky().factor(mag.Similarity(np.arange(4.0)[:, None]))
+    with pytest.raises(error, match="right_hand_side"):
+        factor.solve(b)
+
+
+def test_a_similarity_multiplies_arrays_and_tensors():
+    points = np.random.default_rng(0).normal(size=(20, 2))
+    similarity, zeta = mag.Similarity(points), mag.similarity_matrix(points)
+    np.testing.assert_allclose(similarity @ np.ones(20), zeta.sum(1))
+    np.testing.assert_allclose(similarity @ list(range(20)), zeta @ np.arange(20))
+    assert isinstance(similarity @ torch.ones(20), torch.Tensor)
+    with pytest.raises(ValueError, match="vector"):
+        similarity @ np.ones(19)
+
+
+@pytest.mark.parametrize("points", [[[0.0], [1e-162]], np.array([[0.0], [1.4e-45]], dtype=np.float32)], ids=["float64", "float32"])
+def test_distances_whose_squares_underflow_are_refused(points):
+    with pytest.raises(ValueError, match="underflow"):
+        mag.weighting(points)
+
+
+def test_a_factor_takes_the_place_of_its_matrix():
+    "One (n, n) buffer: the lower triangle is read from what was filled on and above the diagonal."
+    points = torch.from_numpy(np.random.default_rng(0).normal(size=(300, 2))) * 3
+    for solver in (mag.Cholesky(), mag.Schur(40)):
+        L, failed = solver._lower(mag.similarity_matrix(points).triu())
+        assert not failed
+        torch.testing.assert_close(L.tril() @ L.tril().T, mag.similarity_matrix(points))

@@ -556,9 +556,9 @@ def test_weighted_space_refuses():
 
 
 def test_many_points_get_conjugate_gradients_and_the_message_says_why():
-    points = np.random.default_rng(0).normal(size=(4100, 2)) * 20
+    points = np.random.default_rng(0).normal(size=(5100, 2)) * 20
     answer = mag.solve(points)
-    assert isinstance(answer.solver, mag.ConjugateGradient) and answer.converged and "4,100 points" in answer.message
+    assert isinstance(answer.solver, mag.ConjugateGradient) and answer.converged and "5,100 points" in answer.message
     assert isinstance(mag.solve(points[:1900]).solver, mag.Cholesky)
     distances = mag.distance_matrix(points)
     assert isinstance(mag.solve(distances, metric="precomputed").solver, mag.Cholesky)
@@ -582,7 +582,7 @@ def test_a_memory_error_names_the_way_out():
 
 def test_hard_cases_fall_back_to_a_factorisation():
     "Pairs 1e-13 apart among many points: conjugate gradients may fail, the answer may not."
-    points = np.random.default_rng(0).normal(size=(4100, 2)) * 20
+    points = np.random.default_rng(0).normal(size=(5100, 2)) * 20
     points = np.vstack([points, points[:50] + 1e-13])
     with warnings.catch_warnings():
         warnings.simplefilter("error")
