@@ -39,9 +39,9 @@ LARGE = [40_000, 60_000]
 LINEAR = [100_000, 300_000]
 SIZES = {  # cloud -> solver -> numbers of points
     "2-D": {"inverse": SMALL, "LU": SMALL, "Cholesky": SMALL + MIDDLE, "Schur": SMALL, "CG": SMALL + MIDDLE + LARGE + LINEAR,
-            "CG, evaluated": [4000, 20_000, 60_000], "CG, tiles": [4000, 20_000, 60_000], "CG, plain": SMALL, "HODLR": SMALL + MIDDLE, "Vecchia(10)": SMALL + MIDDLE + LARGE + LINEAR,
+            "CG, evaluated": [4000, 20_000, 60_000], "CG, tiles": [20_000, 60_000], "CG, plain": SMALL, "HODLR": SMALL + MIDDLE, "Vecchia(10)": SMALL + MIDDLE + LARGE + LINEAR,
             "Vecchia(30)": SMALL + MIDDLE + [60_000]},
-    "3-D": {"Cholesky": SMALL + MIDDLE[:2], "CG": SMALL + MIDDLE + [60_000], "CG, tiles": [20_000, 60_000], "HODLR": SMALL, "Vecchia(10)": SMALL + MIDDLE + [60_000, 300_000],
+    "3-D": {"Cholesky": SMALL + MIDDLE[:2], "CG": SMALL + MIDDLE + [60_000], "CG, tiles": [60_000], "HODLR": SMALL, "Vecchia(10)": SMALL + MIDDLE + [60_000, 300_000],
             "Vecchia(30)": SMALL + MIDDLE},
     "10-D": {"Cholesky": [1000, 2000, 4000, 7000, 10_000], "CG": [1000, 2000, 4000, 7000, 10_000]},
     "784-D": {"LU": SMALL[1:], "Cholesky": [*SMALL[1:], 10_000, 30_000], "CG": [*SMALL[1:], 10_000, 30_000], "Vecchia(10)": [*SMALL[1:], 10_000]},

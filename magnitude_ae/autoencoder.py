@@ -46,14 +46,15 @@ def _seed(random_state) -> int:
     "A seed from what scikit-learn calls a random state; `None` gives a fresh one without touching the global generators."
     if random_state is None: return int(np.random.default_rng().integers(2**31))
     if isinstance(random_state, np.random.Generator): return int(random_state.integers(2**31))
-    return int(check_random_state(random_state).randint(2**31))
+    try: return int(check_random_state(random_state).randint(2**31))
+    except (ValueError, TypeError, OverflowError, MemoryError): raise ValueError(f"random_state must be None, an integer from 0 to 2³² − 1 or a generator, not {random_state!r}") from None
 
 # %% ../nbs/09_autoencoder.ipynb #31cfd7ff
 def _device(name) -> torch.device:
     "The device meant by `name`: 'auto' is CUDA where there is one."
     if name == "auto": return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try: return torch.empty(0, device=name).device
-    except (RuntimeError, AssertionError, TypeError) as error: raise ValueError(f"device {name!r} cannot be used: {error}") from None
+    except (RuntimeError, AssertionError, TypeError, ValueError, OverflowError) as error: raise ValueError(f"device {name!r} cannot be used: {error}") from None
 
 # %% ../nbs/09_autoencoder.ipynb #bd957c70
 def _apply(model, part, tensor):
@@ -97,7 +98,7 @@ def _rows(images):
 def _checked_points(model, points, reset):
     "`points` as a checked tensor, its columns compared with those seen in `fit` (or noted, if `reset`)."
     if not reset: check_is_fitted(model, "module_")
-    if model.architecture == "convolutional" and getattr(points, "ndim", 2) > 2: points = _rows(points)
+    if isinstance(model.architecture, str) and model.architecture == "convolutional" and getattr(points, "ndim", 2) > 2: points = _rows(points)
     tensor = _as_points(points)
     check_finite(tensor)
     validate_data(model, points if hasattr(points, "columns") else np.empty((1, tensor.shape[1])), skip_check_array=True, reset=reset)
@@ -207,6 +208,7 @@ def _train(model, x, resume_from):
     else: scale = float(check_scale(terms["scale"])) if terms else choose_scale(x, solver=model.solver)
     input_weighting, offset = weighting(x.to(device), scale, solver=model.solver), _offset(x)
     batch = (x - offset).to(device, torch.float32)
+    if not torch.isfinite(batch.square().sum()): raise ValueError(f"points spread over {(x.amax(0) - x.amin(0)).max():.1e}, too far for training in float32; divide them by a constant")
     strategy = default_strategy(model.architecture) if model.strategy is None else model.strategy
     phases = strategy.phases(model.weighting_coefficient, learning_rate=model.learning_rate, max_epochs=model.max_epochs, batch_size=model.batch_size)
     training = Training(module.float().fit_units(batch), batch, input_weighting.float(), scale, solver=model.solver,
