@@ -69,7 +69,8 @@ def magnipy_function(x):
     import numpy as np
     from magnipy.magnitude.compute import compute_magnitude_from_distances
     from scipy.spatial.distance import cdist
-    return np.asarray(compute_magnitude_from_distances(cdist(x, x), ts=np.geomspace(0.01, 100, 50))[0])
+    answer = compute_magnitude_from_distances(cdist(x, x), ts=np.geomspace(0.01, 100, 50))
+    return np.asarray(answer[0] if isinstance(answer, tuple) else answer)
 
 
 def our_function(x):

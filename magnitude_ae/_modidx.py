@@ -287,6 +287,8 @@ d = { 'settings': {'doc_baseurl': '', 'doc_host': '', 'git_url': '', 'lib_path':
                                                                                                 'magnitude_ae/fast_solvers.py'),
                                            'magnitude_ae.fast_solvers._require_coordinates': ( 'fast_solvers.html#_require_coordinates',
                                                                                                'magnitude_ae/fast_solvers.py'),
+                                           'magnitude_ae.fast_solvers._roomy_sides': ( 'fast_solvers.html#_roomy_sides',
+                                                                                       'magnitude_ae/fast_solvers.py'),
                                            'magnitude_ae.fast_solvers._scale_pull': ( 'fast_solvers.html#_scale_pull',
                                                                                       'magnitude_ae/fast_solvers.py'),
                                            'magnitude_ae.fast_solvers._sets': ('fast_solvers.html#_sets', 'magnitude_ae/fast_solvers.py'),

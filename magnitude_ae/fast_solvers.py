@@ -363,8 +363,7 @@ class _Boxes:
         while len(bounds[0][0]) > 1:
             low, high = (side.unflatten(0, (-1, 2)) for side in bounds[0])
             bounds.insert(0, (low.amin(1), high.amax(1)))
-        size = (bounds[0][1] - bounds[0][0]).max()
-        self.centres, self.halves = zip(*((low + high, (high - low).clamp(min=1e-9 * size)) for low, high in ((low / 2, high / 2) for low, high in bounds)))
+        self.centres, self.halves = zip(*(((low + high) / 2, _roomy_sides(high - low, bounds[0]) / 2) for low, high in bounds))
         self.inside = (x - self.centres[-1][:, None]) * self.there  # (leaves, s, d)
         self.near, self.far = torch.zeros(1, 2, dtype=torch.long, device=x.device), [None]
         for centres, halves in list(zip(self.centres, self.halves))[1:]:
@@ -380,6 +379,10 @@ def _opened(pairs):  # (k, 2), first <= second
     i, j = 2 * pairs.T[:, :, None]
     left, right = (i + torch.tensor([0, 0, 1, 1], device=i.device)).flatten(), (j + torch.tensor([0, 1, 0, 1], device=i.device)).flatten()
     return torch.stack([left, right], 1)[left <= right]
+
+def _roomy_sides(sides, whole):  # sides (boxes, d)
+    "Sides of boxes, none much shorter than its longest: across a line of points, slopes are differences divided by the width."
+    return torch.maximum(sides, 0.01 * sides.amax(1, keepdim=True)).clamp(min=1e-9 * (whole[1] - whole[0]).max())
 
 # %% ../nbs/04_fast_solvers.ipynb #1bb3031f
 class _FastProduct:
