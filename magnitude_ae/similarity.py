@@ -194,11 +194,8 @@ class FiniteMetricSpace:
 
 # %% ../nbs/00_magnitude.ipynb #784751cb
 def _check_reach(points):
-    "Raises `ValueError` when coordinates are so large that distances overflow, or so close that they underflow."
+    "Raises `ValueError` when coordinates are so large that distances overflow."
     sides = points.detach().amax(0) - points.detach().amin(0)
-    least = 1e-145 if points.dtype == torch.float64 else 1e-17
-    if 0 < sides.max() < least:
-        raise ValueError(f"points spread over {sides.max():.1e} only, and the squares of their distances underflow in {points.dtype}; multiply them by a constant, and divide scale by it")
     if not torch.isfinite(sides.square().sum()) and torch.isfinite(points.detach()).all():
         raise ValueError(f"points spread over {sides.max():.1e}, and the squares of their distances overflow in {points.dtype}; divide them by a constant")
 
@@ -290,11 +287,6 @@ class _Tiles:
         pairs = ((i, j) for i in range(len(self.slices)) for j in range(i, len(self.slices)) if self.near is None or self.near[i][j])
         return ((self.slices[i], self.slices[j]) for i, j in pairs)
 
-    @property
-    def n_entries(self): return sum((rows.stop - rows.start) * (columns.stop - columns.start) for rows, columns in self)
-    @property
-    def n_bytes(self): return self.n_entries * self.x.element_size()
-
     def buffer(self, name, rows, columns):
         "A tile's worth of memory, used again for the next tile."
         shape = (rows.stop - rows.start, columns.stop - columns.start)
@@ -306,6 +298,10 @@ class _Tiles:
         "One tile of ζ − (1 − shift)."
         tile = self.distances(rows, columns, out).mul_(-self.t)
         return tile.exp_() if self.shift == 1 else tile.expm1_().add_(self.shift)
+
+# %% ../nbs/00_magnitude.ipynb #3d5c7434
+_Tiles.n_entries = property(lambda self: sum((rows.stop - rows.start) * (columns.stop - columns.start) for rows, columns in self))
+_Tiles.n_bytes = property(lambda self: self.n_entries * self.x.element_size())
 
 # %% ../nbs/00_magnitude.ipynb #12413114
 def _tile_distances(self, rows, columns, out=None):  # self: _Tiles
@@ -489,6 +485,7 @@ def _tiles(similarity, elements):
     step = max(1, (elements if similarity.device.type == "cpu" else 2**26) // n)
     return [slice(start, min(start + step, n)) for start in range(0, n, step)]
 
+# %% ../nbs/00_magnitude.ipynb #153fb23e
 def _require_dense(space, copies=2):
     "Raises `MemoryError` with the bytes when an (n, n) matrix, and a copy to work on, do not fit."
     what = f"the dense matrix of {len(space):,} points" + (" and a copy to work on do" if copies > 1 else " does")

@@ -152,6 +152,12 @@ def solve(points,                  # (n, d) tensor, array, DataFrame or list; (n
     solution = factor._solution(similarity, value, torch.ones_like(value), facts, word=facts["word"], tolerance=facts["tolerance"])
     return replace(solution, value=restore(value, points, scale))
 
+# %% ../nbs/05_weighting.ipynb #00aa0ec6
+def _damped(distances, t, shift, out):
+    "exp(−t · distances) − (1 − shift) in `out`, what is below e⁻⁴⁰ flushed to zero: the smallest numbers are slow to multiply."
+    torch.mul(distances, -t, out=out).clamp_(min=-40)
+    return out.exp_().sub_(math.exp(-40)) if shift == 1 else out.expm1_().add_(shift)
+
 # %% ../nbs/05_weighting.ipynb #34dca7ae
 class _Magnitudes:
     "Magnitudes of a space at one scale after another."
@@ -176,11 +182,6 @@ class _Magnitudes:
         if not (rho < 0.01 and rho**2 * last < 1e-13 * sigma): return None
         return sigma / (1 + (1 - shift) * sigma)
 
-def _damped(distances, t, shift, out):
-    "exp(−t · distances) − (1 − shift) in `out`, what is below e⁻⁴⁰ flushed to zero: the smallest numbers are slow to multiply."
-    torch.mul(distances, -t, out=out).clamp_(min=-40)
-    return out.exp_().sub_(math.exp(-40)) if shift == 1 else out.expm1_().add_(shift)
-
 # %% ../nbs/05_weighting.ipynb #63a913dc
 def _magnitudes(space, scales, solver=None):
     "The magnitude at each scale, a list of tensors, and what there is to complain about; poles give NaN."
@@ -189,7 +190,7 @@ def _magnitudes(space, scales, solver=None):
     quick = quick and len(space) < _MANY and 32 * len(space) ** 2 < _free_bytes(space.device) / 2 and _Magnitudes(space)
     values, complaints = [], []
     for t in scales:
-        value, complaint = quick(float(t)) if quick else None, None
+        value, complaint = quick(space.at(t).t) if quick else None, None
         try:
             if value is None: row, complaint = _weighed(space.at(t), solver)
             values.append(row.sum() if value is None else torch.tensor(value, dtype=space.dtype))

@@ -455,12 +455,6 @@ def test_a_similarity_multiplies_arrays_and_tensors():
         similarity @ np.ones(19)
 
 
-@pytest.mark.parametrize("points", [[[0.0], [1e-162]], np.array([[0.0], [1.4e-45]], dtype=np.float32)], ids=["float64", "float32"])
-def test_distances_whose_squares_underflow_are_refused(points):
-    with pytest.raises(ValueError, match="underflow"):
-        mag.weighting(points)
-
-
 def test_a_factor_takes_the_place_of_its_matrix():
     "One (n, n) buffer: the lower triangle is read from what was filled on and above the diagonal."
     points = torch.from_numpy(np.random.default_rng(0).normal(size=(300, 2))) * 3
