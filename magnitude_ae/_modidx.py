@@ -260,6 +260,8 @@ d = { 'settings': {'doc_baseurl': '', 'doc_host': '', 'git_url': '', 'lib_path':
                                            'magnitude_ae.fast_solvers._keep': ('fast_solvers.html#_keep', 'magnitude_ae/fast_solvers.py'),
                                            'magnitude_ae.fast_solvers._lagrange': ( 'fast_solvers.html#_lagrange',
                                                                                     'magnitude_ae/fast_solvers.py'),
+                                           'magnitude_ae.fast_solvers._lu_factors': ( 'fast_solvers.html#_lu_factors',
+                                                                                      'magnitude_ae/fast_solvers.py'),
                                            'magnitude_ae.fast_solvers._opened': ( 'fast_solvers.html#_opened',
                                                                                   'magnitude_ae/fast_solvers.py'),
                                            'magnitude_ae.fast_solvers._ordered': ( 'fast_solvers.html#_ordered',

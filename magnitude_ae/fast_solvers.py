@@ -757,6 +757,12 @@ def _compressed(core, index, shift, tolerance):  # index (b, 2, s): sibling halv
     outside = (columns.masked_fill(phantom, torch.inf).amin(1, keepdim=True) - rows).clamp(min=0) + (rows - columns.masked_fill(phantom, -torch.inf).amax(1, keepdim=True)).clamp(min=0)
     return _cross_approximation(lambda i: between(0, i), lambda j: between(1, j), torch.linalg.vector_norm(outside, dim=-1), tolerance * shift)
 
+# %% ../nbs/04_fast_solvers.ipynb #1de1122f
+def _lu_factors(matrices):  # (b, k, k)
+    "The LU factors of each matrix and their pivots."
+    if matrices.is_cuda: return torch.linalg.lu_factor_ex(matrices)[:2]
+    return tuple(map(torch.stack, zip(*(torch.linalg.lu_factor_ex(matrix)[:2] for matrix in matrices))))
+
 # %% ../nbs/04_fast_solvers.ipynb #4114c203
 class _Hierarchy:
     "(ζ − (1 − shift))⁻¹, approximately, and the logarithm of the determinant."
@@ -784,7 +790,7 @@ class _Hierarchy:
         G = W.mT @ Z
         small = torch.eye(r).to(G).roll(0).repeat(b, 2, 2)
         small[:, :r, :r], small[:, r:, r:] = G[:, 0], G[:, 1]
-        LU, pivots, _ = torch.linalg.lu_factor_ex(small)
+        LU, pivots = _lu_factors(small)
         self.log_determinant = self.log_determinant + LU.diagonal(dim1=1, dim2=2).abs().log().sum()
         self.levels.append((W, Z, LU, pivots))
 

@@ -99,6 +99,14 @@ def test_the_gradient_is_that_of_all_pairs(name, scale):
         assert ((ours - exact).norm() <= (1e-3 if similarity.points.shape[1] == 3 else 1e-7) * exact.norm()).all()
 
 
+@pytest.mark.parametrize("name", ["Swiss roll", "parallel lines in space"])
+def test_in_space_more_points_a_side_are_more_exact(name):
+    similarity, v = Similarity(cloud(name)), vectors(700)[0]
+    right = similarity.dense() @ v
+    errors = [((_FastProduct(similarity, 1.0, p, leaf_size=90)._prepare() @ v - right).norm() / right.norm()).item() for p in (4, 6, 9)]
+    assert errors[0] > errors[1] > errors[2] and errors[2] < 1e-6
+
+
 @pytest.fixture
 def boxes_everywhere(monkeypatch):
     """Boxes for small clouds too, whatever they cost."""

@@ -433,3 +433,11 @@ def test_a_wide_cloud_takes_little_memory_and_is_exact():
     factor = CG().factor(mag.Similarity(points))
     answer = factor.solve(torch.ones(20_000))
     assert answer.converged and 4 * sum(tile.numel() for tile in factor._tiles._kept.values()) < 0.25 * 4 * 20_000**2 / 2
+
+
+def test_on_a_cpu_no_batch_is_factored_in_several_threads(monkeypatch):
+    "PyTorch issue 141358: such a batch may hang. So only single matrices may come to LU."
+    factor, seen = torch.linalg.lu_factor_ex, []
+    monkeypatch.setattr(torch.linalg, "lu_factor_ex", lambda matrix: seen.append(matrix.ndim) or factor(matrix))
+    mag.solve(cloud(300), solver=HODLR(leaf_size=16))
+    assert len(seen) > 8 and set(seen) == {2}
