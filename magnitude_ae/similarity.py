@@ -273,7 +273,7 @@ class _Tiles:
         x, self.t, self.shift, self.metric, self.n = similarity._data().detach(), similarity.t, shift, similarity.metric, len(similarity)
         self.kind = "given" if similarity._matrix is not None else "few" if x.shape[1] <= _FEW_DIMENSIONS else "many"
         if self.kind == "many" and self.metric == "euclidean": x = x - x.mean(0, dtype=torch.float64).to(x)
-        side = side or (8192 if x.is_cuda else 512 if self.kind == "few" else 1024)
+        side = side or (8192 if x.is_cuda else 768 if self.kind == "few" else 1024)
         self.order, ends = None, [*range(0, self.n, side), self.n]
         if sort and self.kind == "few" and shift == 1 and self.n > 8 * side and (x.amax(0) - x.amin(0)).max() * self.t > 2 * _reach(x):
             leaves = _halving(x, side)
@@ -352,7 +352,7 @@ def _pullback(similarity, left, right, wanted):  # left, right (n,) or (n, k); w
     "The gradient of Σ_k left_kᵀ ζ right_k with respect to points (or distances) and scale, tile by tile."
     left, right = left.reshape(len(left), -1), right.reshape(len(right), -1)
     if similarity._matrix is not None: return _pullback_matrix(similarity, left, right, wanted)
-    tiles, t = _Tiles(similarity, side=None if similarity.device.type == "cuda" else 512), similarity.t
+    tiles, t = _Tiles(similarity, side=None if similarity.device.type == "cuda" else 768), similarity.t
     to_points = torch.zeros_like(tiles.x) if wanted[0] else None
     to_scale = torch.zeros((), dtype=torch.float64, device=tiles.x.device) if wanted[1] else None
     if tiles.order is not None: left, right = left[tiles.order], right[tiles.order]
