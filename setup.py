@@ -23,6 +23,7 @@ setup(
     keywords=settings["keywords"].split(),
     classifiers=settings["classifiers"].strip().splitlines(),
     packages=find_packages(include=[settings["lib_name"], settings["lib_name"] + ".*"]),
+    package_data={settings["lib_name"]: ["py.typed", "*.pyi"]},
     python_requires=">=" + settings["min_python"],
     install_requires=settings["requirements"].split(),
     extras_require={key.removesuffix(suffix): settings[key].split() for key in settings if key.endswith(suffix)},

@@ -6,7 +6,8 @@
     mag.magnitude(points, scale)         # the effective number of points
     mag.MagnitudeAutoencoder().fit_transform(points)
 
-Everything is imported when it is first used, so that `import magnitude_ae` stays quick.
+Everything is imported when it is first used, so that `import magnitude_ae` stays quick. Editors and type checkers, which
+run nothing, read `__init__.pyi`.
 """
 
 __version__ = "0.1.0"
@@ -14,28 +15,6 @@ __version__ = "0.1.0"
 import sys as _sys
 from importlib import import_module as _import_module
 from types import ModuleType as _ModuleType
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from magnitude_ae import datasets, plots
-    from magnitude_ae.autoencoder import MagnitudeAutoencoder
-    from magnitude_ae.boundary import BoundaryDetector
-    from magnitude_ae.evaluation import (
-        baselines,
-        boundary_auc,
-        boundary_correlation,
-        compare_embeddings,
-        continuity,
-        density_divergence,
-        evaluate_held_out,
-        trustworthiness,
-    )
-    from magnitude_ae.fast_solvers import HODLR, ConjugateGradient, Vecchia
-    from magnitude_ae.similarity import Similarity, distance_matrix, similarity_matrix
-    from magnitude_ae.solvers import LU, Cholesky, Inverse, NotPositiveDefiniteError, Schur, SingularSimilarityError, Solution
-    from magnitude_ae.strategies import BurnIn, Cells, Joint, PredictorCorrector
-    from magnitude_ae.training import BestState, Checkpoint, EarlyStopping, LogFile, Snapshots, TensorBoard
-    from magnitude_ae.weighting import WeightedSpace, choose_scale, magnitude, magnitude_dimension, magnitude_function, solve, spread, weighting
 
 _MODULES = ("datasets", "plots")  # reached as mag.datasets, mag.plots
 
@@ -67,7 +46,7 @@ _NAMES = {  # name -> the module that defines it
 __all__ = sorted([*_NAMES, *_MODULES])
 
 
-def __getattr__(name):
+def __getattr__(name: str) -> object:
     if name in _MODULES:
         return _import_module(f"{__name__}.{name}")
     if name in _NAMES:
@@ -76,14 +55,14 @@ def __getattr__(name):
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it offers {', '.join(__all__)}")
 
 
-def __dir__():
+def __dir__() -> list[str]:
     return [*__all__, "__version__"]
 
 
 class _Face(_ModuleType):
     """A package on which `mag.weighting` stays the function, although a module of that name is imported behind it."""
 
-    def __setattr__(self, name, value):
+    def __setattr__(self, name: str, value: object) -> None:
         if not (name in _NAMES and isinstance(value, _ModuleType)):
             super().__setattr__(name, value)
 

@@ -7,8 +7,10 @@ __all__ = ['boundary_correlation', 'best_scale_correlation', 'trustworthiness', 
            'compare_embeddings', 'evaluate_held_out', 'boundary_auc']
 
 # %% ../nbs/11_evaluation.ipynb #91bc24c0
+from collections.abc import Mapping
 from importlib.util import find_spec
 from numbers import Real
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,45 +21,61 @@ from sklearn.metrics import roc_auc_score
 from sklearn.neighbors import NearestNeighbors
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from .similarity import Similarity, as_tensor, check_finite, distance_matrix
+from sklearn.utils import check_random_state
+from .similarity import Similarity, as_tensor, check_finite, check_scale, distance_matrix
+from .strategies import check_positive
 from .weighting import _scale_range, weighting
 
 # %% ../nbs/11_evaluation.ipynb #8eaf3e46
-def _pair(points, embedding):
+def _pair(points: Any, embedding: Any) -> list[np.ndarray]:
     "Both as NumPy arrays of equal length."
     tensors = [as_tensor(points, "points"), as_tensor(embedding, "embedding")]
     for tensor, name in zip(tensors, ("points", "embedding")): check_finite(tensor, name)
     if len(tensors[0]) != len(tensors[1]):
         raise ValueError(f"points has {len(tensors[0])} rows and embedding {len(tensors[1])}; row i of both must be the same point")
-    return [tensor.detach().cpu().double().numpy() for tensor in tensors]
+    arrays = [tensor.detach().cpu().double().numpy() for tensor in tensors]
+    for array, name in zip(arrays, ("points", "embedding")):
+        if np.ptp(array / 4, axis=0).max() > 1e150: raise ValueError(f"{name} spreads over more than 1e150, and squares of distances overflow; divide it by a constant")
+    return arrays
 
-def _correlation(a, b):
+def _correlation(a: np.ndarray, b: np.ndarray) -> float:
     "Pearson's correlation; NaN when one side is constant."
     a, b = a - a.mean(), b - b.mean()
     size = np.linalg.norm(a) * np.linalg.norm(b)
     return float(a @ b / size) if size > 0 else float("nan")
 
 # %% ../nbs/11_evaluation.ipynb #c3190007
-def boundary_correlation(points,      # (n, d)
-                         embedding,   # (n, k), row i the same point
-                         scale=1.0,   # t for both, one over the unit of distance
+def boundary_correlation(points: Any,      # (n, d)
+                         embedding: Any,   # (n, k), row i the same point
+                         scale: Any = 1.0,   # t for both, one over the unit of distance
                         ) -> float:
-    "Pearson's correlation of the weightings of points and embedding at the same scale. Raises `ValueError` when the lengths differ. Source: report, section 3.4."
+    """Pearson's correlation of the weightings of points and embedding at the same scale; NaN when one of them is constant.
+
+    Raises `ValueError` when the lengths differ, and as `weighting` does. Source: report, section 3.4.
+
+    >>> import magnitude_ae as mag
+    >>> points = [[0.0, 0.0], [1.0, 0.0], [4.0, 0.0]]
+    >>> round(mag.boundary_correlation(points, [[0.0], [1.0], [4.0]]), 6)
+    1.0
+    """
     x, h = _pair(points, embedding)
+    scale = check_scale(scale)
     return _correlation(weighting(x, scale), weighting(h, scale))
 
 # %% ../nbs/11_evaluation.ipynb #7e10c822
-def best_scale_correlation(points,      # (n, d)
-                           embedding,   # (n, k), row i the same point
-                           scale=1.0,   # t for the points; the embedding is free to choose
-                          ):            # (correlation, factor)
-    "The largest correlation of weightings over all stretchings of the embedding, and the factor that gives it. Raises as `boundary_correlation` does."
+def best_scale_correlation(points: Any,      # (n, d)
+                           embedding: Any,   # (n, k), row i the same point
+                           scale: Any = 1.0,   # t for the points; the embedding is free to choose
+                          ) -> tuple[float, float]:  # (correlation, factor)
+    "The largest correlation of weightings over all stretchings of the embedding, and the factor that gives it. Raises as `boundary_correlation` does. Source: ours."
     x, h = _pair(points, embedding)
+    scale = float(check_scale(scale))
     target = weighting(x, scale)
-    def loss(log_t): 
+    def loss(log_t: float) -> float:
         rho = _correlation(target, weighting(h, float(np.exp(log_t))))
         return 1.0 if np.isnan(rho) else -rho
-    grid = np.sort([*np.linspace(*np.log(_scale_range(Similarity(h))), 25), np.log(scale)])
+    low, high = np.log(_scale_range(Similarity(h)))
+    grid = np.sort([*np.linspace(low, high, 25), np.log(scale)])
     values = [loss(g) for g in grid]
     k = int(np.argmin(values))
     found = minimize_scalar(loss, bounds=(grid[max(k - 1, 0)], grid[min(k + 1, 25)]), method="bounded", options={"xatol": 1e-3, "maxiter": 20})
@@ -65,78 +83,133 @@ def best_scale_correlation(points,      # (n, d)
     return -float(value), float(np.exp(log_t)) / scale
 
 # %% ../nbs/11_evaluation.ipynb #98f4447d
-def trustworthiness(points,           # (n, d)
-                    embedding,        # (n, k), row i the same point
-                    n_neighbors=12,   # made smaller where n is below twice as many
-                   ) -> float:
-    "How far neighbours in the embedding are neighbours in the points: 1 is perfect. Raises `ValueError` for fewer than three points. Source: Venna and Kaski (2001)."
-    x, h = _pair(points, embedding)
+def _kept_neighbours(x: np.ndarray, h: np.ndarray, n_neighbors: int) -> float:
+    "The trustworthiness of h. Raises as it does."
     if len(x) < 3: raise ValueError(f"points has {len(x)} rows; neighbourhoods need at least three")
-    return float(manifold.trustworthiness(x, h, n_neighbors=min(n_neighbors, (len(x) - 1) // 2)))
+    n_neighbors = min(check_positive("n_neighbors", n_neighbors), (len(x) - 1) // 2)
+    return float(manifold.trustworthiness(x, h, n_neighbors=n_neighbors))
 
-def continuity(points,           # (n, d)
-               embedding,        # (n, k), row i the same point
-               n_neighbors=12,   # made smaller where n is below twice as many
+def trustworthiness(points: Any,           # (n, d)
+                    embedding: Any,        # (n, k), row i the same point
+                    n_neighbors: int = 12,   # made smaller where n is below twice as many
+                   ) -> float:
+    """How far neighbours in the embedding are neighbours in the points, from 0 to 1: 1 is perfect.
+
+    Raises `ValueError` or `TypeError` for fewer than three points, or no positive `n_neighbors`. Source: Venna and Kaski (2001).
+
+    >>> import magnitude_ae as mag
+    >>> mag.trustworthiness([[0.0], [1.0], [3.0], [7.0]], [[0.0], [2.0], [6.0], [14.0]])
+    1.0
+    """
+    x, h = _pair(points, embedding)
+    return _kept_neighbours(x, h, n_neighbors)
+
+def continuity(points: Any,           # (n, d)
+               embedding: Any,        # (n, k), row i the same point
+               n_neighbors: int = 12,   # made smaller where n is below twice as many
               ) -> float:
-    "How far neighbours in the points are neighbours in the embedding: 1 is perfect. Raises as `trustworthiness` does. Source: Venna and Kaski (2001)."
-    return trustworthiness(embedding, points, n_neighbors)
+    """How far neighbours in the points are neighbours in the embedding, from 0 to 1: 1 is perfect. Raises as `trustworthiness` does. Source: Venna and Kaski (2001).
+
+    >>> import magnitude_ae as mag
+    >>> mag.continuity([[0.0], [1.0], [3.0], [7.0]], [[0.0], [2.0], [6.0], [14.0]])
+    1.0
+    """
+    x, h = _pair(points, embedding)
+    return _kept_neighbours(h, x, n_neighbors)
 
 # %% ../nbs/11_evaluation.ipynb #b2c9176f
-def _density(points, sigma):
+def _as_float(number: Any) -> float:
+    "The number as a float; infinite when it is beyond all floats."
+    try: return float(number)
+    except OverflowError: return float("inf")
+
+def _density(points: np.ndarray, sigma: float) -> np.ndarray:
     "Each point's share of the kernel density, (n,); distances count relative to the largest."
     distances = distance_matrix(points)
     distances = distances / (distances.max() or 1.0)
     density = np.exp(-distances**2 / sigma).sum(1)
     return density / density.sum()
 
-def density_divergence(points,      # (n, d)
-                       embedding,   # (n, k), row i the same point
-                       sigma=0.1,   # squared width of the kernel, in units of the largest distance squared
+def density_divergence(points: Any,      # (n, d)
+                       embedding: Any,   # (n, k), row i the same point
+                       sigma: float = 0.1,   # squared width of the kernel, in units of the largest distance squared
                       ) -> float:
-    "Kullback-Leibler divergence of the points' density from the embedding's: 0 is perfect. Raises `ValueError` for a sigma that is not positive. Source: Moor et al. (2020), Topological Autoencoders, KL_sigma."
+    """Kullback-Leibler divergence of the points' density from the embedding's: 0 is perfect.
+
+    Raises `ValueError` for a sigma that is not positive. Source: Moor et al. (2020), Topological Autoencoders, KL_sigma.
+
+    >>> import magnitude_ae as mag
+    >>> round(mag.density_divergence([[0.0], [1.0], [3.0]], [[0.0], [2.0], [6.0]]), 12)
+    0.0
+    """
     x, h = _pair(points, embedding)
-    if not (isinstance(sigma, Real) and 0 < sigma < np.inf): raise ValueError(f"sigma is {sigma!r}: it must be a positive number, such as 0.1")
-    p, q = _density(x, sigma), _density(h, sigma)
+    if not isinstance(sigma, Real) or not 0 < (width := _as_float(sigma)) < np.inf: raise ValueError(f"sigma is {sigma!r}: it must be a positive number, such as 0.1")
+    p, q = _density(x, width), _density(h, width)
     return float(np.sum(p * np.log(p / q)))
 
 # %% ../nbs/11_evaluation.ipynb #c53b76a2
-def _pca(x, random_state): return make_pipeline(StandardScaler(), PCA(2)).fit_transform(x)
+def _pca(x: np.ndarray, random_state: Any) -> np.ndarray: return make_pipeline(StandardScaler(), PCA(2)).fit_transform(x)
 
-def _tsne(x, random_state):
+def _tsne(x: np.ndarray, random_state: Any) -> np.ndarray:
     return manifold.TSNE(2, perplexity=min(30.0, (len(x) - 1) / 3), random_state=random_state).fit_transform(x)
 
-def _umap(x, random_state):
+def _umap(x: np.ndarray, random_state: Any) -> np.ndarray:
     try: from umap import UMAP
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError("UMAP needs umap-learn: pip install 'magnitude_ae[compare]', or leave it out of methods") from error
     threads = {} if random_state is None else {"n_jobs": 1}  # UMAP is reproducible on one thread only, and warns otherwise
     return UMAP(n_components=2, n_neighbors=min(15, len(x) - 1), random_state=random_state, **threads).fit_transform(x)
 
+def _check_random_state(random_state: Any) -> None:
+    "Raises `ValueError` for what scikit-learn does not take as random state."
+    try: check_random_state(random_state)
+    except (ValueError, TypeError, OverflowError) as error: raise ValueError(f"random_state {random_state!r} cannot be used: {error}") from None
+
 # %% ../nbs/11_evaluation.ipynb #25dec03f
 _METHODS = {"PCA": _pca, "t-SNE": _tsne, "UMAP": _umap}
 
-def baselines(points,             # (n, d)
-              random_state=None,  # of t-SNE and UMAP
-              methods=None,       # some of "PCA", "t-SNE", "UMAP"; None: all of them, UMAP only where umap-learn is installed
-             ) -> dict:           # name -> (n, 2)
-    "The embeddings to compare with: PCA (standardised columns) and t-SNE as in the report, and UMAP. Raises `ValueError` for other methods, `ModuleNotFoundError` for UMAP where the extra `compare` is not installed."
+def baselines(points: Any,             # (n, d)
+              random_state: Any = None,  # of t-SNE and UMAP
+              methods: Any = None,       # some of "PCA", "t-SNE", "UMAP"; None: all of them, UMAP only where umap-learn is installed
+             ) -> dict[str, np.ndarray]:  # name -> (n, 2)
+    """The embeddings to compare with: PCA (standardised columns) and t-SNE as in the report, and UMAP. Source: report, section 3.4; McInnes et al. (2018).
+
+    Raises `ValueError` or `TypeError` for other methods, `ModuleNotFoundError` for UMAP where the extra `compare` is not installed.
+
+    >>> import magnitude_ae as mag
+    >>> mag.baselines([[0.0, 1.0, 2.0], [1.0, 0.0, 5.0], [3.0, 2.0, 1.0]], methods="PCA")["PCA"].shape
+    (3, 2)
+    """
     if methods is None: methods = [name for name in _METHODS if name != "UMAP" or find_spec("umap")]
     if isinstance(methods, str): methods = [methods]
-    unknown = [name for name in methods if name not in _METHODS]
+    try: methods = list(methods)
+    except TypeError: raise TypeError(f"methods is {methods!r}: it must be some of {', '.join(_METHODS)}, or None") from None
+    unknown = [name for name in methods if not isinstance(name, str) or name not in _METHODS]
     if unknown: raise ValueError(f"methods has {unknown[0]!r}; choose from {', '.join(_METHODS)}")
-    x = as_tensor(points)
-    check_finite(x)
-    x = x.detach().cpu().double().numpy()
+    _check_random_state(random_state)
+    tensor = as_tensor(points)
+    check_finite(tensor)
+    x = tensor.detach().cpu().double().numpy()
     return {name: np.asarray(_METHODS[name](x, random_state), dtype=np.float64) for name in methods}
 
 # %% ../nbs/11_evaluation.ipynb #e6d98b22
-def compare_embeddings(points,                # (n, d)
-                       embeddings,            # name -> (n, k)
-                       scale=1.0,             # t, one over the unit of distance
-                       reconstructions=None,  # name -> (n, d), for methods that have them
+def compare_embeddings(points: Any,                # (n, d)
+                       embeddings: Mapping[str, Any],            # name -> (n, k)
+                       scale: Any = 1.0,             # t, one over the unit of distance
+                       reconstructions: Mapping[str, Any] | None = None,  # name -> (n, d), for methods that have them
                       ) -> pd.DataFrame:      # a row for each embedding
-    "A table of boundary correlation (as in the report and at best scale), trustworthiness, continuity, divergence of density and reconstruction error. Raises as `boundary_correlation` does."
-    rows = {}
+    """A table of boundary correlation (as in the report and at best scale), trustworthiness, continuity, divergence of density and reconstruction error.
+
+    Raises `TypeError` for what is no mapping, and as `boundary_correlation` does. Source: report, section 3.4; Moor et al. (2020).
+
+    >>> import magnitude_ae as mag
+    >>> points = mag.datasets.ball(20, random_state=0)
+    >>> float(mag.compare_embeddings(points, {"itself": points}).loc["itself", "trustworthiness"])
+    1.0
+    """
+    for argument, value in (("embeddings", embeddings), ("reconstructions", {} if reconstructions is None else reconstructions)):
+        if not isinstance(value, Mapping): raise TypeError(f"{argument} must be a mapping from names to arrays, not {type(value).__name__}")
+    rows: dict[str, dict[str, float]] = {}
     for name, embedding in embeddings.items():
         best, factor = best_scale_correlation(points, embedding, scale)
         rows[name] = {"rho": boundary_correlation(points, embedding, scale), "rho at best scale": best, "factor": factor,
@@ -148,7 +221,7 @@ def compare_embeddings(points,                # (n, d)
     return pd.DataFrame(rows).T
 
 # %% ../nbs/11_evaluation.ipynb #e3cdf74f
-def _row_trustworthiness(x, h, k):
+def _row_trustworthiness(x: np.ndarray, h: np.ndarray, k: int) -> np.ndarray:
     "Trustworthiness point by point, (n,); its mean is the trustworthiness of h."
     n, space = len(x), Similarity(x)
     neighbours = NearestNeighbors(n_neighbors=k).fit(h).kneighbors(return_distance=False)
@@ -161,20 +234,38 @@ def _row_trustworthiness(x, h, k):
     return 1 - 2 * excess / (k * (2 * n - 3 * k - 1))
 
 # %% ../nbs/11_evaluation.ipynb #cc13bcee
-def _flat(points, name):
+def _flat(points: Any, name: str) -> np.ndarray:
     "Points or images as an array (n, d) of float64."
     tensor = as_tensor(points.reshape(len(points), -1) if getattr(points, "ndim", 2) > 2 else points, name)
     check_finite(tensor, name)
     return tensor.detach().cpu().double().numpy()
 
-def evaluate_held_out(model,            # a fitted `MagnitudeAutoencoder`, or whatever has transform, inverse_transform and scale_
-                      train_points,     # (n, d) what it was trained on
-                      new_points,       # (m, d) what it was not trained on
-                      n_neighbors=12,   # for trustworthiness, made smaller where there are too few points
+def _check_model(model: Any) -> None:
+    "Raises `TypeError` for what cannot be evaluated."
+    lacking = [name for name in ("transform", "inverse_transform", "scale_") if not hasattr(model, name)]
+    if lacking or isinstance(model, type): raise TypeError(f"model must be a fitted MagnitudeAutoencoder or the like, not {type(model).__name__} without {' and '.join(lacking) or 'a fit'}")
+
+# %% ../nbs/11_evaluation.ipynb #ab1e8700
+def evaluate_held_out(model: Any,            # a fitted `MagnitudeAutoencoder`, or whatever has transform, inverse_transform and scale_
+                      train_points: Any,     # (n, d) what it was trained on
+                      new_points: Any,       # (m, d) what it was not trained on
+                      n_neighbors: int = 12,   # for trustworthiness, made smaller where there are too few points
                      ) -> pd.DataFrame: # three rows: trained alone, trained and new within the whole
-    "Boundary correlation, trustworthiness and reconstruction error of points not trained on, weighed within the whole of both sets, beside those of the trained points. Raises `ValueError` for widths that differ."
+    """Boundary correlation, trustworthiness and reconstruction error of points not trained on, weighed within the whole of both sets, beside those of the trained points.
+
+    Raises `ValueError` for widths that differ or too few points, `TypeError` for a model that lacks a method. Source: ours.
+
+    >>> import magnitude_ae as mag
+    >>> model = mag.MagnitudeAutoencoder(scale=1.0, strategy=mag.Joint(2), random_state=0, progress=False)
+    >>> points = mag.datasets.ball(30, random_state=0)
+    >>> mag.evaluate_held_out(model.fit(points[:20]), points[:20], points[20:])["n"].tolist()
+    [20, 20, 10]
+    """
+    _check_model(model)
+    check_positive("n_neighbors", n_neighbors)
     x, new = _flat(train_points, "train_points"), _flat(new_points, "new_points")
     if x.shape[1] != new.shape[1]: raise ValueError(f"train_points has {x.shape[1]} columns and new_points {new.shape[1]}; both must be of the same kind")
+    if len(x) < 3: raise ValueError(f"train_points has {len(x)} rows; neighbourhoods need at least three")
     n, latents = len(x), [model.transform(train_points), model.transform(new_points)]
     whole, h = np.concatenate([x, new]), np.concatenate([_flat(latent, "latent") for latent in latents])
     squares = np.concatenate([((points - _flat(model.inverse_transform(latent), "reconstruction")) ** 2).mean(1) for points, latent in zip((x, new), latents)])
@@ -187,13 +278,21 @@ def evaluate_held_out(model,            # a fitted `MagnitudeAutoencoder`, or wh
     return pd.DataFrame(rows).T.astype({"n": int})
 
 # %% ../nbs/11_evaluation.ipynb #3b60d7c1
-def boundary_auc(points,       # (n, d)
-                 is_boundary,  # (n,) True for the points of the boundary
-                 scale=1.0,    # t, one over the unit of distance
+def boundary_auc(points: Any,       # (n, d)
+                 is_boundary: Any,  # (n,) True for the points of the boundary
+                 scale: Any = 1.0,    # t, one over the unit of distance
                 ) -> float:
-    "The chance that a boundary point weighs more than an inner point: area under the ROC curve. Raises `ValueError` when is_boundary is not n times True or False, with both of them."
-    truth = np.asarray(is_boundary)
-    weights = weighting(_flat(points, "points"), scale)
+    """The chance that a boundary point weighs more than an inner point, from 0 to 1: area under the ROC curve. Source: Fawcett (2006).
+
+    Raises `ValueError` when is_boundary is not n times True or False, with both of them, and as `weighting` does.
+
+    >>> import magnitude_ae as mag
+    >>> mag.boundary_auc([[0.0], [1.0], [2.0], [3.0]], [True, False, False, True])
+    1.0
+    """
+    try: truth = np.asarray(is_boundary)
+    except (TypeError, ValueError, RuntimeError) as error: raise ValueError(f"is_boundary cannot be read as an array: {error}") from None
+    weights = np.asarray(weighting(_flat(points, "points"), check_scale(scale)))
     if truth.shape != weights.shape or truth.dtype != bool or truth.all() or not truth.any():
         raise ValueError(f"is_boundary (shape {truth.shape}, {truth.dtype}) must be {len(weights)} times True or False, with both of them, such as to_boundary <= np.quantile(to_boundary, 0.15)")
     return float(roc_auc_score(truth, weights))

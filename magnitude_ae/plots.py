@@ -7,20 +7,31 @@ __all__ = ['PETROFF', 'weighting_colormap', 'scatter', 'thumbnails', 'loss_curve
            'shapes_grid', 'front', 'race']
 
 # %% ../nbs/02_plots.ipynb #df77b44d
+from collections.abc import Mapping
+from numbers import Real
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.colors import Colormap
+    from matplotlib.figure import FigureBase
 
 # %% ../nbs/02_plots.ipynb #9df073d9
 def _array(
-    value, # array, list, Series, DataFrame or tensor, on any device
+    value: Any, # array, list, Series, DataFrame or tensor, on any device
     name: str, # the argument's name, for the error
-    n_dims: int, # how many dimensions it must have
+    n_dims: int | None, # how many dimensions it must have; None: any number
 ) -> np.ndarray: # float64
     "The value as a NumPy array of floats, checked."
-    if hasattr(value, "detach"): value = value.detach().cpu().double().numpy()
-    try: array = np.asarray(value, dtype=float)
-    except (TypeError, ValueError) as error:
+    try:
+        if hasattr(value, "detach"): value = value.detach().cpu().resolve_conj()
+        if getattr(value, "is_complex", lambda: np.iscomplexobj(value))(): raise TypeError("they are complex")
+        array = np.asarray(value.double() if hasattr(value, "detach") else value).astype(float)
+    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
         raise TypeError(f"{name} cannot be read as numbers ({error}). Pass a numeric array, tensor or DataFrame.") from error
-    if array.ndim != n_dims:
+    if n_dims is not None and array.ndim != n_dims:
         raise ValueError(f"{name} has shape {array.shape}: it must have {n_dims} dimension{'s' * (n_dims > 1)}, not {array.ndim}. Reshape it first.")
     if array.size == 0: raise ValueError(f"{name} is empty: there is nothing to draw. Pass at least one value.")
     if not np.isfinite(array).any():
@@ -29,7 +40,7 @@ def _array(
 
 # %% ../nbs/02_plots.ipynb #3ecbcae0
 def _coordinates(
-    points, # (n, 2) or (n, 3)
+    points: Any, # (n, 2) or (n, 3)
     name: str = "points", # the argument's name, for the error
     dimensions: tuple = (2, 3), # the numbers of columns that can be drawn
 ) -> np.ndarray: # (n, d) float64, all finite
@@ -45,7 +56,7 @@ def _coordinates(
 
 # %% ../nbs/02_plots.ipynb #18724381
 def _same_length(
-    **arrays, # name = array, two or more
+    **arrays: Any, # name = array, two or more
 ) -> None:
     "Nothing, when all lengths agree. Raises ValueError when they do not."
     lengths = {name: len(array) for name, array in arrays.items()}
@@ -53,16 +64,47 @@ def _same_length(
         told = ", ".join(f"{name} has {length}" for name, length in lengths.items())
         raise ValueError(f"{told}: they must be equally long. Pass one entry of each for every row.")
 
+# %% ../nbs/02_plots.ipynb #fee8488c
+def _number(
+    name: str, # the argument's name, for the error
+    value: Any, # what the caller passed
+    low: float = -np.inf, # it must be above
+) -> float:
+    "The value as a finite number above `low`. Raises TypeError or ValueError."
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, Real): raise TypeError(f"{name} is {value!r}: it must be a number.")
+    try: number = float(value)
+    except OverflowError: number = np.inf
+    if not low < number < np.inf: raise ValueError(f"{name} is {value!r}: it must be finite{f' and above {low:g}' if low > -np.inf else ''}.")
+    return number
+
+def _mapping(
+    name: str, # the argument's name, for the error
+    value: Any, # what the caller passed
+) -> None:
+    "Nothing, when the value has names and entries. Raises TypeError."
+    if not isinstance(value, Mapping) and not hasattr(value, "columns"): raise TypeError(f"{name} is {type(value).__name__}: it must be a mapping from names to what is drawn.")
+
+def _instance(
+    name: str, # the argument's name, for the error
+    value: Any, # what the caller passed
+    module: str, # where its class is defined
+    kind: str, # the name of its class there
+) -> None:
+    "Nothing, when the value is one of matplotlib's. Raises TypeError."
+    from importlib import import_module
+    if not isinstance(value, getattr(import_module(module), kind)): raise TypeError(f"{name} is {value!r}: it must be {kind} of {module}, or None.")
+
 # %% ../nbs/02_plots.ipynb #e9ddec25
 def _axes(
-    ax, # axes to draw on, or None
+    ax: Any, # axes to draw on, or None
     dimension: int = 2, # 2 for flat axes, 3 for axes in space
     figsize: tuple = (4.8, 3.8), # inches, for a new figure
-): # axes of the right kind
+) -> "Axes": # axes of the right kind
     "The axes to draw on: those given, or those of a new figure."
     if ax is None:
         from matplotlib import pyplot as plt
         return plt.figure(figsize=figsize, layout="constrained").add_subplot(projection="3d" if dimension == 3 else None)
+    _instance("ax", ax, "matplotlib.axes", "Axes")
     found = 3 if getattr(ax, "name", "") == "3d" else 2
     if found != dimension:
         remedy = "figure.add_subplot(projection='3d')" if dimension == 3 else "figure.add_subplot()"
@@ -72,35 +114,47 @@ def _axes(
 # %% ../nbs/02_plots.ipynb #0fe48589
 def weighting_colormap(
     lightest: float = 0.16, # share of the light end that is cut off, between 0 and 1
-): # matplotlib Colormap
-    "The colour map of weightings: light inside, dark on the boundary, grey for NaN."
+) -> "Colormap": # of matplotlib
+    """The colour map of weightings: light inside, dark on the boundary, grey for NaN. Raises `TypeError` or `ValueError` for a share outside of it.
+
+    >>> import magnitude_ae as mag
+    >>> mag.plots.weighting_colormap().name
+    'weighting'
+    """
     import matplotlib
     from matplotlib.colors import ListedColormap
-    if not 0 <= lightest < 1: raise ValueError(f"lightest is {lightest!r}: it must be at least 0 and below 1. Try 0.16.")
-    colors = ListedColormap(matplotlib.colormaps["magma_r"](np.linspace(lightest, 1, 256)), name="weighting")
-    colors = colors.with_extremes(bad="0.75")
-    return colors
+    if not 0 <= _number("lightest", lightest) < 1: raise ValueError(f"lightest is {lightest!r}: it must be at least 0 and below 1. Try 0.16.")
+    return ListedColormap(matplotlib.colormaps["magma_r"](np.linspace(lightest, 1, 256)), name="weighting").with_extremes(bad="0.75")
 
 # %% ../nbs/02_plots.ipynb #7dfbb632
+def _two(
+    name: str, # the argument's name, for the error
+    value: Any, # what the caller passed
+) -> tuple[float, float]:
+    "The two finite numbers. Raises TypeError or ValueError."
+    if isinstance(value, (str, bytes, dict, set)) or np.ndim(value) != 1 or len(value) != 2: raise ValueError(f"{name} is {value!r}: it must be two finite numbers, such as (0, 1).")
+    return _number(f"the first of {name}", value[0]), _number(f"the second of {name}", value[1])
+
 def _color_limits(
     values: np.ndarray, # (n,)
-    limits=None, # (low, high), or None
+    limits: Any = None, # (low, high), or None
     percentiles: tuple = (1, 99), # used when limits is None
 ) -> tuple: # (low, high, extend)
     "The ends of the colour scale, and at which ends values lie beyond it."
     finite = values[np.isfinite(values)]
-    low, high = np.percentile(finite, percentiles) if limits is None else limits
-    if limits is not None and not (np.isfinite([low, high]).all() and low < high):
-        raise ValueError(f"limits is {limits!r}: it must be two finite numbers, the lower first. Pass limits=(low, high).")
+    shares = _two("percentiles", percentiles)
+    if not 0 <= shares[0] < shares[1] <= 100: raise ValueError(f"percentiles is {percentiles!r}: it must be two numbers from 0 to 100, the lower first.")
+    low, high = np.percentile(finite, shares) if limits is None else _two("limits", limits)
+    if limits is not None and not low < high: raise ValueError(f"limits is {limits!r}: the lower must come first. Pass limits=(low, high).")
     if low == high: low, high = low - 0.5, high + 0.5
     below, above = finite.min() < low, finite.max() > high
     return float(low), float(high), {(0, 0): "neither", (1, 0): "min", (0, 1): "max", (1, 1): "both"}[int(below), int(above)]
 
 # %% ../nbs/02_plots.ipynb #a202adbb
 def _tidy(
-    ax, # axes that hold points
+    ax: Any, # axes that hold points
     points: np.ndarray, # (n, d) the points they hold
-    title, # text, or None
+    title: str | None, # text, or None
 ) -> None:
     "Nothing: gives axes with points true proportions, few ticks, names and a title."
     from matplotlib.ticker import MaxNLocator
@@ -121,18 +175,20 @@ PETROFF = ("#3f90da", "#ffa90e", "#bd1f01", "#94a4a2", "#832db6", "#a96b59", "#e
 
 # %% ../nbs/02_plots.ipynb #23458e1a
 def _draw_classes(
-    ax, # axes of the right dimension
+    ax: Any, # axes of the right dimension
     points: np.ndarray, # (n, d)
-    labels, # (n,) classes of any sortable type
+    labels: Any, # (n,) classes of any sortable type
     size: float, # marker area, points²
     colorbar: bool = True, # whether to draw the legend
 ) -> None:
     "Nothing: draws every class in a colour of its own."
     import matplotlib
-    labels = np.asarray(labels.detach().cpu() if hasattr(labels, "detach") else labels)
+    try: labels = np.asarray(labels.detach().cpu() if hasattr(labels, "detach") else labels)
+    except (TypeError, ValueError, RuntimeError) as error: raise TypeError(f"labels cannot be read as an array ({error}). Pass one class for every row.") from error
     if labels.ndim != 1: raise ValueError(f"labels has shape {labels.shape}: it must have one dimension. Pass one class for every row.")
     _same_length(points=points, labels=labels)
-    classes = np.unique(labels)
+    try: classes = np.unique(labels)
+    except TypeError as error: raise TypeError(f"labels holds what cannot be sorted ({error}). Pass classes of one kind.") from error
     if len(classes) > 20:
         raise ValueError(f"labels holds {len(classes)} different classes: at most 20 can be told apart. Pass numbers as values instead.")
     colors = PETROFF if len(classes) <= 10 else matplotlib.colormaps["viridis"](np.linspace(0, 1, len(classes)))
@@ -142,15 +198,28 @@ def _draw_classes(
         anchor = 1.02 if points.shape[1] == 2 else 1.2, 0.5
         ax.legend(loc="center left", bbox_to_anchor=anchor, frameon=False, markerscale=(40 / size) ** 0.5, handletextpad=0.1)
 
+# %% ../nbs/02_plots.ipynb #030dd535
+def _colormap(
+    cmap: Any, # name or Colormap, or None
+) -> "Colormap":
+    "The colour map meant. Raises TypeError or ValueError."
+    import matplotlib
+    if cmap is None: return weighting_colormap()
+    if isinstance(cmap, str):
+        if cmap not in matplotlib.colormaps: raise ValueError(f"cmap {cmap!r} is not known. Pass one of matplotlib's, such as 'viridis', or None.")
+        return matplotlib.colormaps[cmap]
+    _instance("cmap", cmap, "matplotlib.colors", "Colormap")
+    return cmap
+
 # %% ../nbs/02_plots.ipynb #4b6bbf4a
 def _draw_values(
-    ax, # axes of the right dimension
+    ax: Any, # axes of the right dimension
     points: np.ndarray, # (n, d)
-    values, # (n,) numbers
+    values: Any, # (n,) numbers
     size: float, # marker area, points²
     label: str, # text beside the colour bar
-    cmap, # name or Colormap, or None
-    limits, # (low, high), or None
+    cmap: Any, # name or Colormap, or None
+    limits: Any, # (low, high), or None
     percentiles: tuple, # used when limits is None
     colorbar: bool, # whether to draw the colour bar
 ) -> None:
@@ -160,31 +229,36 @@ def _draw_values(
     low, high, extend = _color_limits(values, limits, percentiles)
     order = np.argsort(np.where(np.isfinite(values), values, -np.inf), kind="stable") if points.shape[1] == 2 else slice(None)
     drawn = ax.scatter(*points[order].T, c=values[order], s=size, vmin=low, vmax=high, linewidths=0,
-                       cmap=weighting_colormap() if cmap is None else cmap, plotnonfinite=True)
+                       cmap=_colormap(cmap), plotnonfinite=True)
     if colorbar:
         pad = 0.17 if points.shape[1] == 3 else 0.02
         ax.figure.colorbar(drawn, ax=ax, label=label, extend=extend, shrink=0.75, pad=pad, aspect=25)
 
 # %% ../nbs/02_plots.ipynb #346cd96b
 def scatter(
-    points, # (n, 2) or (n, 3) array, tensor or DataFrame
-    values=None, # (n,) numbers that become colours
+    points: Any, # (n, 2) or (n, 3) array, tensor or DataFrame
+    values: Any = None, # (n,) numbers that become colours
     *,
-    labels=None, # (n,) classes, instead of values: a colour for each, and a legend
-    ax=None, # axes to draw on (in space for 3-D points); None makes a new figure
-    title=None, # text above the picture
+    labels: Any = None, # (n,) classes, instead of values: a colour for each, and a legend
+    ax: Any = None, # axes to draw on (in space for 3-D points); None makes a new figure
+    title: str | None = None, # text above the picture
     label: str = "weighting", # text beside the colour bar
-    cmap=None, # name or Colormap; None is `weighting_colormap()`
-    limits=None, # (low, high) ends of the colour scale; None takes percentiles
+    cmap: Any = None, # name or Colormap; None is `weighting_colormap()`
+    limits: Any = None, # (low, high) ends of the colour scale; None takes percentiles
     percentiles: tuple = (1, 99), # percentiles that become the ends of the colour scale
-    size=None, # area of a marker in points²; None chooses by n
+    size: float | None = None, # area of a marker in points²; None chooses by n
     colorbar: bool = True, # whether to draw the colour bar or the legend
-): # the axes
-    "The axes with the points drawn on them, dark where the value is high."
+) -> "Axes": # the axes
+    """The axes with the points drawn on them, dark where the value is high. Raises `TypeError` or `ValueError` for what cannot be drawn.
+
+    >>> import magnitude_ae as mag
+    >>> mag.plots.scatter([[0, 0], [1, 0], [0, 1]], [3, 1, 2], title="three").get_title()
+    'three'
+    """
     points = _coordinates(points)
     if values is not None and labels is not None: raise ValueError("values and labels are both given: points have one colour. Pass one of them.")
     ax = _axes(ax, points.shape[1])
-    if size is None: size = float(np.clip(9000 / len(points), 3, 30))
+    size = float(np.clip(9000 / len(points), 3, 30)) if size is None else _number("size", size, 0)
     if labels is not None: _draw_classes(ax, points, labels, size, colorbar)
     elif values is not None: _draw_values(ax, points, values, size, label, cmap, limits, percentiles, colorbar)
     else: ax.scatter(*points.T, s=size, color="0.3", linewidths=0)
@@ -197,36 +271,39 @@ def _apart(
     distance: float, # the least distance between two that are chosen
 ) -> list: # indices, increasing
     "The points that a walk through the rows meets no nearer than `distance` to one it has chosen before."
-    chosen = []
+    chosen: list[int] = []
     for i, point in enumerate(points):
         if (np.linalg.norm(points[chosen] - point, axis=1) >= distance).all(): chosen.append(i)
     return chosen
 
 # %% ../nbs/02_plots.ipynb #034577db
 def thumbnails(
-    points, # (n, 2) array, tensor or DataFrame
-    images, # (n, p) with p a square number, or (n, height, width); high is dark
+    points: Any, # (n, 2) array, tensor or DataFrame
+    images: Any, # (n, p) with p a square number, or (n, height, width); high is dark
     *,
-    labels=None, # (n,) classes: a colour for each, and a legend
-    ax=None, # axes to draw on; None makes a new figure
-    title=None, # text above the picture
+    labels: Any = None, # (n,) classes: a colour for each, and a legend
+    ax: Any = None, # axes to draw on; None makes a new figure
+    title: str | None = None, # text above the picture
     spacing: float = 0.07, # least distance between two images, as a share of the picture's longer side
     size: float = 18, # side of an image, in typographic points
-): # the axes
-    "The axes with images at some of the points, as many as have room, and dots at the others."
+) -> "Axes": # the axes
+    """The axes with images at some of the points, as many as have room, and dots at the others. Raises as `scatter` does.
+
+    >>> import magnitude_ae as mag
+    >>> mag.plots.thumbnails([[0, 0], [1, 0]], [[0, 1, 1, 0], [1, 0, 0, 1]]).get_title()
+    ''
+    """
     from matplotlib.offsetbox import AnnotationBbox, OffsetImage
     points = _coordinates(points, dimensions=(2,))
-    images, labels = (given.detach().cpu() if hasattr(given, "detach") else given for given in (images, labels))
-    images = np.asarray(images, dtype=float)
+    images, labels = _array(images, "images", None), labels.detach().cpu() if hasattr(labels, "detach") else labels
     if images.ndim == 2 and (side := round(images.shape[1] ** 0.5)) ** 2 == images.shape[1]: images = images.reshape(-1, side, side)
     if images.ndim != 3:
         raise ValueError(f"images has shape {images.shape}: it must be (n, height, width), or (n, p) with p a square number such as 784. Reshape it first.")
     _same_length(points=points, images=images)
-    if not spacing > 0: raise ValueError(f"spacing is {spacing!r}: it must be above zero. Try 0.07.")
     ax = scatter(points, labels=labels, ax=_axes(ax, figsize=(6.5, 5.5)), title=title, size=4)
     colors = {part.get_label(): part.get_facecolor()[0] for part in ax.collections}
-    for i in _apart(points, spacing * np.ptp(points, axis=0).max()):
-        picture = OffsetImage(images[i], zoom=size / max(images.shape[1:]), cmap="gray_r")
+    for i in _apart(points, _number("spacing", spacing, 0) * np.ptp(points, axis=0).max()):
+        picture = OffsetImage(images[i], zoom=_number("size", size, 0) / max(images.shape[1:]), cmap="gray_r")
         frame = dict(edgecolor="0.6" if labels is None else colors[str(np.asarray(labels)[i])], linewidth=1.2, boxstyle="square,pad=0")
         ax.add_artist(AnnotationBbox(picture, points[i], pad=0, bboxprops=frame))
     return ax
@@ -234,7 +311,7 @@ def thumbnails(
 # %% ../nbs/02_plots.ipynb #c06a9db9
 def _phase_runs(
     epochs: np.ndarray, # (e,) increasing
-    phases, # (e,) name of the phase of each epoch
+    phases: Any, # (e,) name of the phase of each epoch
 ) -> list: # of (name, start, end), in order
     "The unbroken stretches of one phase, each from half an epoch before it to half an epoch after."
     edges = np.concatenate([[epochs[0] - 0.5], (epochs[1:] + epochs[:-1]) / 2, [epochs[-1] + 0.5]])
@@ -243,7 +320,7 @@ def _phase_runs(
 
 # %% ../nbs/02_plots.ipynb #db6f3716
 def _shade_phases(
-    ax, # axes with the loss curves
+    ax: Any, # axes with the loss curves
     runs: list, # (name, start, end) of each stretch
 ) -> None:
     "Nothing: shades each phase and writes its name, inside where there is room, else in the legend."
@@ -264,16 +341,17 @@ _LOSSES = {"reconstruction_loss": ("#0072b2", "-"), "weighting_loss": ("#d55e00"
 
 # %% ../nbs/02_plots.ipynb #e59e1c8c
 def _history_columns(
-    history, # mapping or DataFrame
+    history: Any, # mapping or DataFrame
 ) -> dict: # name -> array, losses that are never positive left out
     "The columns of a history that can be drawn: 'epoch' and at least one loss."
+    _mapping("history", history)
     found = [key for key in _LOSSES if key in history]
     if "epoch" not in history or not found:
         raise ValueError(f"history has the columns {list(history)}: it must have 'epoch' and at least one of {list(_LOSSES)}. Pass a fitted model's history.")
     epochs = _array(history["epoch"], "history['epoch']", 1)
     if not (np.diff(epochs) > 0).all():
         raise ValueError("history['epoch'] does not increase from entry to entry. Number the epochs through all phases.")
-    columns = {key: np.asarray(history[key], dtype=float) for key in found}
+    columns = {key: _array(history[key], f"history['{key}']", 1) for key in found}
     for key, column in columns.items(): _same_length(**{"history['epoch']": epochs, f"history['{key}']": column})
     columns = {key: np.where(column > 0, column, np.nan) for key, column in columns.items() if (column > 0).any()}
     if not columns: raise ValueError(f"none of {found} is ever positive: a logarithmic axis cannot show them. Look at the history itself.")
@@ -281,13 +359,18 @@ def _history_columns(
 
 # %% ../nbs/02_plots.ipynb #92058e60
 def loss_curves(
-    history, # mapping of equally long sequences: 'epoch', 'phase', and losses that may hold NaN
+    history: Any, # mapping of equally long sequences: 'epoch', 'phase', and losses that may hold NaN
     *,
-    ax=None, # axes to draw on; None makes a new figure
-    best_epoch=None, # epoch to mark, usually that of the lowest total loss
-    title=None, # text above the picture
-): # the axes
-    "The axes with the losses over the epochs, on a logarithmic scale, phases shaded."
+    ax: Any = None, # axes to draw on; None makes a new figure
+    best_epoch: float | None = None, # epoch to mark, usually that of the lowest total loss
+    title: str | None = None, # text above the picture
+) -> "Axes": # the axes
+    """The axes with the losses over the epochs, on a logarithmic scale, phases shaded. Raises `TypeError` or `ValueError` for a history without them.
+
+    >>> import magnitude_ae as mag
+    >>> mag.plots.loss_curves({"epoch": [0, 1], "total_loss": [2.0, 1.0]}).get_xlabel()
+    'epoch'
+    """
     columns = _history_columns(history)
     epochs = columns.pop("epoch")
     ax = _axes(ax, figsize=(6, 3.5))
@@ -297,7 +380,7 @@ def loss_curves(
     for key, column in columns.items():
         color, style = _LOSSES[key]
         ax.plot(epochs, column, style, color=color, lw=1.5, marker="." if len(epochs) < 20 else None, label=key.replace("_", " "))
-    if best_epoch is not None: ax.axvline(best_epoch, color="0.4", ls=":", lw=1.2, label=f"best epoch, {best_epoch}")
+    if best_epoch is not None: ax.axvline(_number("best_epoch", best_epoch), color="0.4", ls=":", lw=1.2, label=f"best epoch, {best_epoch}")
     ax.set(yscale="log", xlabel="epoch", ylabel="loss (logarithmic)")
     if title is not None: ax.set_title(title, pad=20)
     ax.legend(frameon=False, fontsize="small", loc="center left", bbox_to_anchor=(1.01, 0.5))
@@ -316,14 +399,19 @@ def _pearson(
 
 # %% ../nbs/02_plots.ipynb #75b4a2f9
 def weighting_against(
-    input_weighting, # (n,) weighting of the input
-    latent_weighting, # (n,) weighting of its embedding, same order
+    input_weighting: Any, # (n,) weighting of the input
+    latent_weighting: Any, # (n,) weighting of its embedding, same order
     *,
-    ax=None, # axes to draw on; None makes a new figure
-    title=None, # text before the correlation
-    size=None, # area of a marker in points²; None chooses by n
-): # the axes
-    "The axes with each point at (weight in the input, weight in the embedding), the diagonal, and ρ."
+    ax: Any = None, # axes to draw on; None makes a new figure
+    title: str | None = None, # text before the correlation
+    size: float | None = None, # area of a marker in points²; None chooses by n
+) -> "Axes": # the axes
+    """The axes with each point at (weight in the input, weight in the embedding), the diagonal, and ρ. Raises as `scatter` does. Source: report, section 3.4.
+
+    >>> import magnitude_ae as mag
+    >>> mag.plots.weighting_against([0.5, 0.7, 0.9], [0.4, 0.7, 1.0]).get_title()
+    'ρ = 1.00'
+    """
     first, second = _array(input_weighting, "input_weighting", 1), _array(latent_weighting, "latent_weighting", 1)
     _same_length(input_weighting=first, latent_weighting=second)
     rho, both = _pearson(first, second), np.concatenate([first, second])
@@ -331,7 +419,7 @@ def weighting_against(
     low, high = np.nanmin(both), np.nanmax(both)
     margin = 0.05 * (high - low) or 0.5
     ax.axline((low, low), slope=1, color="0.6", lw=1, zorder=0, label="equal")
-    if size is None: size = float(np.clip(9000 / len(first), 3, 30))
+    size = float(np.clip(9000 / len(first), 3, 30)) if size is None else _number("size", size, 0)
     ax.scatter(first, second, s=size, color="#832db6", alpha=0.5, linewidths=0)
     ends = low - margin, high + margin
     ax.set(xlim=ends, ylim=ends, aspect="equal", xlabel="weight in the input", ylabel="weight in the embedding")
@@ -341,15 +429,16 @@ def weighting_against(
 
 # %% ../nbs/02_plots.ipynb #56825783
 def _mark_scales(
-    ax, # axes with a magnitude function
+    ax: Any, # axes with a magnitude function
     scales: np.ndarray, # (s,) increasing
     magnitudes: np.ndarray, # (s,) positive or NaN
-    marks: dict, # name -> scale
+    marks: Mapping[str, float], # name -> scale
 ) -> None:
     "Nothing: puts a marker on the curve at each named scale."
+    _mapping("marks", marks)
     finite = np.isfinite(magnitudes)
     for (name, scale), marker in zip(marks.items(), "osD^vPX*" * len(marks)):
-        scale = float(scale)
+        scale = _number(f"marks[{name!r}]", scale, 0)
         if not scales[0] <= scale <= scales[-1]:
             raise ValueError(f"marks[{name!r}] is {scale:g}: it lies outside the scales {scales[0]:g} to {scales[-1]:g}. Draw the curve over a wider range.")
         height = np.exp(np.interp(np.log(scale), np.log(scales[finite]), np.log(magnitudes[finite])))
@@ -358,8 +447,8 @@ def _mark_scales(
 
 # %% ../nbs/02_plots.ipynb #ddf380e8
 def _draw_limits(
-    ax, # axes with a magnitude function
-    n_points, # upper limit, or None
+    ax: Any, # axes with a magnitude function
+    n_points: float | None, # upper limit, or None
 ) -> None:
     "Nothing: draws the limits 1 and n with their names, each only once on the same axes."
     for value, name in ((1, "one point"), (n_points, f"n = {n_points} points")):
@@ -370,16 +459,21 @@ def _draw_limits(
 
 # %% ../nbs/02_plots.ipynb #616f8e5f
 def magnitude_curve(
-    scales, # (s,) positive scales t
-    magnitudes, # (s,) magnitude at each; values that are not positive leave a gap
+    scales: Any, # (s,) positive scales t
+    magnitudes: Any, # (s,) magnitude at each; values that are not positive leave a gap
     *,
-    ax=None, # axes to draw on; None makes a new figure
-    n_points=None, # number of points n, the limit for large scales; None draws no such limit
-    marks=None, # mapping: name -> scale to mark on the curve
-    label=None, # name of the curve in the legend
-    title=None, # text above the picture
-): # the axes
-    "The axes with the magnitude function and its limits, both axes logarithmic."
+    ax: Any = None, # axes to draw on; None makes a new figure
+    n_points: float | None = None, # number of points n, the limit for large scales; None draws no such limit
+    marks: Mapping[str, float] | None = None, # mapping: name -> scale to mark on the curve
+    label: str | None = None, # name of the curve in the legend
+    title: str | None = None, # text above the picture
+) -> "Axes": # the axes
+    """The axes with the magnitude function and its limits, both axes logarithmic. Raises `TypeError` or `ValueError` for what cannot be drawn. Source: Leinster (2010).
+
+    >>> import magnitude_ae as mag
+    >>> mag.plots.magnitude_curve([0.1, 1.0, 10.0], [1.1, 2.0, 2.9], n_points=3).get_yscale()
+    'log'
+    """
     scales, magnitudes = _array(scales, "scales", 1), _array(magnitudes, "magnitudes", 1)
     _same_length(scales=scales, magnitudes=magnitudes)
     if not (scales > 0).all(): raise ValueError(f"scales holds {np.nanmin(scales):g}: a logarithmic axis needs positive scales. Leave it out.")
@@ -389,8 +483,9 @@ def magnitude_curve(
     color = PETROFF[sum(line.get_gid() == "curve" for line in ax.lines) % len(PETROFF)]
     ax.plot(scales, magnitudes, color=color, lw=2, marker="." if len(scales) < 20 else None, label=label, gid="curve")
     ax.set(xscale="log", yscale="log", xlabel="scale t (1 / unit of distance)", ylabel="magnitude (effective points)")
+    if n_points is not None: _number("n_points", n_points, 0)
     _draw_limits(ax, n_points)
-    if marks: _mark_scales(ax, scales, magnitudes, marks)
+    if marks is not None: _mark_scales(ax, scales, magnitudes, marks)
     if title is not None: ax.set_title(title)
     if label is not None or marks: ax.legend(frameon=False, fontsize="small", loc="upper left", bbox_to_anchor=(0, 0.9))
     return ax
@@ -398,9 +493,10 @@ def magnitude_curve(
 # %% ../nbs/02_plots.ipynb #4b2bee7c
 def _grid_column(
     name: str, # the shape's name, for the error
-    column, # dict(input=, weighting=, rows=)
+    column: Any, # dict(input=, weighting=, rows=)
 ) -> dict: # the same, as checked arrays
     "One column of the grid, checked."
+    _mapping(f"columns[{name!r}]", column)
     missing = [key for key in ("input", "weighting", "rows") if key not in column]
     if missing: raise ValueError(f"columns[{name!r}] lacks {missing}: it must be dict(input=(n, 3), weighting=(n,), rows={{method: (embedding, rho)}}).")
     points = _coordinates(column["input"], f"the input of {name!r}")
@@ -413,7 +509,7 @@ def _grid_column(
 
 # %% ../nbs/02_plots.ipynb #12d2767a
 def _draw_column(
-    figure, # Figure or SubFigure
+    figure: Any, # Figure or SubFigure
     cells: list, # grid cells from top to bottom: input, methods, colour bar
     name: str, # the shape's name
     column: dict, # as `_grid_column` returns it
@@ -439,12 +535,19 @@ def _draw_column(
 
 # %% ../nbs/02_plots.ipynb #39399af1
 def shapes_grid(
-    columns, # mapping: shape -> dict(input=(n, 3), weighting=(n,), rows={method: (embedding (n, 2), rho)})
+    columns: Mapping[str, Any], # mapping: shape -> dict(input=(n, 3), weighting=(n,), rows={method: (embedding (n, 2), rho)})
     *,
-    figure=None, # Figure or SubFigure to fill; None makes a new figure
+    figure: Any = None, # Figure or SubFigure to fill; None makes a new figure
     label: str = "weighting of the input", # text under the colour bars
-): # the figure
-    "The figure with a column for each shape: the input on top, then a row for each method."
+) -> "FigureBase": # the figure
+    """The figure with a column for each shape: the input on top, then a row for each method. Raises as `scatter` does. Source: report, Figure 2.
+
+    >>> import magnitude_ae as mag
+    >>> flat = [[0, 0], [1, 0], [0, 1]]
+    >>> len(mag.plots.shapes_grid({"three": dict(input=flat, weighting=[3, 1, 2], rows={"same": (flat, 1.0)})}).axes)
+    5
+    """
+    _mapping("columns", columns)
     if not len(columns): raise ValueError("columns is empty: there is no shape to draw. Pass a mapping of at least one.")
     columns = {name: _grid_column(name, column) for name, column in columns.items()}
     methods = list(dict.fromkeys(method for column in columns.values() for method in column["rows"]))
@@ -452,6 +555,7 @@ def shapes_grid(
     if figure is None:
         from matplotlib import pyplot as plt
         figure = plt.figure(figsize=(2.5 * n_columns + 0.3, 2.4 * n_rows + 0.5), layout="constrained")
+    _instance("figure", figure, "matplotlib.figure", "FigureBase")
     grid = figure.add_gridspec(n_rows + 1, n_columns + 1, width_ratios=[0.06] + [1] * n_columns, height_ratios=[1.15] + [1] * (n_rows - 1) + [0.05])
     for row, name in enumerate(["Input", *methods]):
         ax = figure.add_subplot(grid[row, 0])
@@ -463,17 +567,24 @@ def shapes_grid(
 
 # %% ../nbs/02_plots.ipynb #5560ba92
 def front(
-    methods, # mapping: method -> (x, y) or (x, y, notes): numbers or (k,) along its knob, with k texts
+    methods: Mapping[str, Any], # mapping: method -> (x, y) or (x, y, notes): numbers or (k,) along its knob, with k texts
     *,
-    ax=None, # axes to draw on; None makes a new figure
+    ax: Any = None, # axes to draw on; None makes a new figure
     xlabel: str = "trustworthiness", # text under the first measure
     ylabel: str = "boundary correlation ρ", # text beside the second measure
-    title=None, # text above the picture
-): # the axes
-    "The axes with one measure against another, a line for each method that has a knob and a dot for each that has none."
+    title: str | None = None, # text above the picture
+) -> "Axes": # the axes
+    """The axes with one measure against another, a line for each method that has a knob and a dot for each that has none. Raises as `scatter` does.
+
+    >>> import magnitude_ae as mag
+    >>> mag.plots.front({"PCA": (0.9, 0.3), "ours": ([0.8, 0.9], [0.9, 0.7])}).get_xlabel()
+    'trustworthiness'
+    """
+    _mapping("methods", methods)
     if not len(methods): raise ValueError("methods is empty: there is nothing to compare. Pass a mapping of at least one method.")
     ax = _axes(ax, figsize=(6, 3.8))
     for k, (name, entry) in enumerate(methods.items()):
+        if not isinstance(entry, (tuple, list)): raise TypeError(f"methods[{name!r}] is {entry!r}: it must be (x, y) or (x, y, notes).")
         if len(entry) not in (2, 3): raise ValueError(f"methods[{name!r}] has {len(entry)} parts: it must be (x, y) or (x, y, notes).")
         x, y = (_array(np.atleast_1d(value), f"the {part} of {name!r}", 1) for part, value in zip("xy", entry))
         notes = entry[2] if len(entry) == 3 else [""] * len(x)
@@ -489,9 +600,10 @@ def front(
 # %% ../nbs/02_plots.ipynb #06b27141
 def _entrant(
     name: str, # the method's name, for the error
-    entry, # (sizes, medians) or (sizes, medians, low, high)
+    entry: Any, # (sizes, medians) or (sizes, medians, low, high)
 ) -> list: # of arrays (k,), sorted by size
     "One method's timings, checked."
+    if not isinstance(entry, (tuple, list)): raise TypeError(f"times[{name!r}] is {entry!r}: it must be (sizes, medians) or (sizes, medians, low, high).")
     if len(entry) not in (2, 4):
         raise ValueError(f"times[{name!r}] has {len(entry)} parts: it must be (sizes, medians) or (sizes, medians, low, high).")
     parts = ("sizes", "medians", "low", "high")[:len(entry)]
@@ -516,21 +628,27 @@ def _slope(
 
 # %% ../nbs/02_plots.ipynb #ba0cabe5
 def race(
-    times, # mapping: method -> (sizes, medians) or (sizes, medians, low, high), in seconds
+    times: Mapping[str, Any], # mapping: method -> (sizes, medians) or (sizes, medians, low, high), in seconds
     *,
-    ax=None, # axes to draw on; None makes a new figure
+    ax: Any = None, # axes to draw on; None makes a new figure
     fit_from: float = 0, # smallest size that counts for the fitted slope
     xlabel: str = "number of points n", # text under the sizes
     ylabel: str = "time (seconds)", # text beside the times
-    title=None, # text above the picture
-): # the axes
-    "The axes with time against size for each method, both axes logarithmic, with fitted slopes."
+    title: str | None = None, # text above the picture
+) -> "Axes": # the axes
+    """The axes with time against size for each method, both axes logarithmic, with fitted slopes. Raises as `scatter` does.
+
+    >>> import magnitude_ae as mag
+    >>> mag.plots.race({"LU": ([100, 1000], [0.001, 1.0])}).get_legend_handles_labels()[1]
+    ['LU, $n^{3.00}$']
+    """
     from matplotlib.ticker import LogLocator
+    _mapping("times", times)
     if not len(times): raise ValueError("times is empty: there is nothing to race. Pass a mapping of at least one method.")
     entrants = {name: _entrant(name, entry) for name, entry in times.items()}
     ax = _axes(ax, figsize=(6.5, 3.8))
     for k, (name, (sizes, medians, *spread)) in enumerate(entrants.items()):
-        color, slope = PETROFF[k % len(PETROFF)], _slope(sizes, medians, fit_from)
+        color, slope = PETROFF[k % len(PETROFF)], _slope(sizes, medians, _number("fit_from", fit_from))
         told = name if np.isnan(slope) else f"{name}, $n^{{{slope:.2f}}}$"
         ax.plot(sizes, medians, color=color, marker="osD^vPX*"[k % 8], ms=5, lw=1.5, label=told)
         if spread: ax.fill_between(sizes, *spread, color=color, alpha=0.2, lw=0)

@@ -14,8 +14,10 @@ import json
 import os
 import platform
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 import numpy as np
 import pandas as pd
 import torch
@@ -31,7 +33,7 @@ def _mnist(n_points, random_state): return datasets.mnist(n_points, random_state
 @dataclass(frozen=True)
 class Task:
     "Points with the scale, architecture and training of the report."
-    points: object             # a function (n_points, random_state=...) -> (n, d)
+    points: Callable[..., Any]  # a function (n_points, random_state=...) -> (n, d)
     n_points: int
     scale: float               # t, one over the unit of distance
     architecture: str
@@ -126,7 +128,8 @@ def _tracer(rows, every):
 # %% ../nbs/12_reproduce.ipynb #9fd72241
 def _run_experiment(experiment, progress):
     "Results and arrays of a training."
-    (points, new), trace = experiment.data(), []
+    points, new = experiment.data()
+    trace: list[tuple] = []
     every = 1 if experiment.recipe == "predictor-corrector" else 2 if experiment.task == "MNIST" else 10
     model = experiment.model(progress, [_tracer(trace, every)]).fit(points)
     embedding = model.transform(points)
@@ -202,7 +205,8 @@ def run_or_load(experiment, folder, progress=False):
     result, arrays = run(experiment, progress)
     path = Path(folder) / f"{_stem(experiment)}.json"
     path.unlink(missing_ok=True)  # a JSON file is written last and vouches for the arrays beside it
-    _write(path.with_suffix(".npz"), lambda p: np.savez_compressed(p, **{k: np.asarray(v, dtype=np.float32) for k, v in arrays.items()}))
+    compact: Any = {k: np.asarray(v, dtype=np.float32) for k, v in arrays.items()}
+    _write(path.with_suffix(".npz"), lambda p: np.savez_compressed(p, **compact))
     _write(path, lambda p: p.write_text(json.dumps(result, indent=1) + "\n"))
     return result, arrays
 
@@ -237,8 +241,8 @@ def rho_table(outcomes):  # task -> (experiment, result, arrays)
     return pd.DataFrame(rows).T.rename_axis(["task", "method"])
 
 # %% ../nbs/12_reproduce.ipynb #78a4b0a5
-FAST = {"n_points": 200, "max_epochs": 100}  # small enough for a test, too small for good numbers
-FAST_MNIST = {"n_points": 150, "max_epochs": 3}
+FAST: dict[str, Any] = {"n_points": 200, "max_epochs": 100}  # small enough for a test, too small for good numbers
+FAST_MNIST: dict[str, Any] = {"n_points": 150, "max_epochs": 3}
 
 def outcome(experiment, folder, progress=False, methods=("PCA", "t-SNE")):
     "An experiment with its result and arrays, those of the other methods among them."
@@ -370,7 +374,7 @@ def reproduce_mnist(out="reproduced/mnist", seed=0, fast=False, progress=True):
     "Makes the report's Figure 4 and its table in `out`, resuming. Source: report, section 3.6."
     experiment = Experiment("MNIST", seed=seed, **(FAST_MNIST if fast else {}))
     found = outcome(experiment, out, progress)
-    return _finish(out, rho_table({"MNIST": found}), figure4=figure_four(*found, mnist_labels(experiment)))
+    return _finish(out, rho_table({"MNIST": found}), figure4=figure_four(found[0], found[1], found[2], mnist_labels(experiment)))
 
 # %% ../nbs/12_reproduce.ipynb #990e0061
 EXPERIMENTS = {"scales": reproduce_scales, "shapes": reproduce_shapes, "parameters": reproduce_parameters,

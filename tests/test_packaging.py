@@ -1,30 +1,35 @@
 """The files around the code say one thing: settings.ini."""
 
 import ast
+import os
 import re
+import shutil
 import subprocess
 import sys
+import tarfile
 import tomllib
+import zipfile
 from configparser import ConfigParser
 from importlib.metadata import distribution
 from pathlib import Path
 
 import pytest
+from packaging.version import Version
 
 root = Path(__file__).parent.parent
 parser = ConfigParser()
 parser.read(root / "settings.ini", encoding="utf-8")
 settings = parser["DEFAULT"]
 modules = sorted((root / "magnitude_ae").glob("*.py"))
-development_tools = {"nbdev", "fastcore", "execnb", "pytest", "hypothesis"}
+development_tools = {"nbdev", "fastcore", "execnb", "pytest", "hypothesis", "mypy"}
 
 
 def name_of(requirement: str) -> str:
     return re.split(r"[^\w.-]", requirement)[0].lower().replace("_", "-")
 
 
-def constraints() -> dict[str, str]:
-    lines = (root / "constraints.txt").read_text(encoding="utf-8").splitlines()
+def constraints(file: str = "constraints.txt") -> dict[str, str]:
+    lines = (root / file).read_text(encoding="utf-8").splitlines()
     pins = (line.split("==") for line in lines if line and not line.startswith("#"))
     return {name_of(name): version for name, version in pins}
 
@@ -62,6 +67,68 @@ def test_every_requirement_has_a_tested_version():
     assert len(groups) == 4
     assert wanted <= pins.keys()
     assert not any("+" in version for version in pins.values()), "a local version installs on few machines"
+
+
+def test_the_lower_bounds_are_versions_that_were_tested():
+    """constraints-min.txt pins what settings.ini admits, neither more nor less."""
+    bounds = dict(requirement.split(">=") for requirement in settings["requirements"].split())
+    pins = constraints("constraints-min.txt")
+    assert {name_of(name): Version(bound) for name, bound in bounds.items()} == {name: Version(pin) for name, pin in pins.items()}
+
+
+@pytest.fixture(scope="module")
+def distributions(tmp_path_factory):
+    """A source distribution, and the wheel that is built from what it holds."""
+    folder = tmp_path_factory.mktemp("distributions")
+    for name in ("magnitude_ae", *(path.name for path in root.iterdir() if path.is_file())):
+        if (root / name).is_dir():
+            shutil.copytree(root / name, folder / "source" / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            (folder / "source").mkdir(exist_ok=True)
+            shutil.copy(root / name, folder / "source")
+    build(folder / "source", "sdist", folder)
+    (source,) = folder.glob("*.tar.gz")
+    with tarfile.open(source) as archive:
+        archive.extractall(folder / "unpacked", filter="data")
+    build(next((folder / "unpacked").iterdir()), "wheel", folder)
+    (wheel,) = folder.glob("*.whl")
+    return source, wheel
+
+
+def build(folder, kind, to):
+    """Calls setuptools as pip and build do (torch brings it along)."""
+    program = f"import setuptools.build_meta as backend; backend.build_{kind}({str(to)!r})"
+    done = subprocess.run([sys.executable, "-c", program], cwd=folder, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_wheel_holds_the_package_and_nothing_else(distributions):
+    _, wheel = distributions
+    names = zipfile.ZipFile(wheel).namelist()
+    expected = {f"magnitude_ae/{path.name}" for path in (root / "magnitude_ae").iterdir() if path.is_file()}
+    assert {name for name in names if ".dist-info/" not in name} == expected
+    assert {"magnitude_ae/py.typed", "magnitude_ae/__init__.pyi"} <= expected
+    assert wheel.stat().st_size < 250_000
+
+
+def test_the_source_distribution_can_be_worked_with(distributions):
+    source, _ = distributions
+    names = {name.partition("/")[2] for name in tarfile.open(source).getnames()}
+    assert {"settings.ini", "pyproject.toml", "setup.py", "constraints.txt", "constraints-min.txt", "README.md", "LICENSE", "magnitude_ae/py.typed"} <= names
+
+
+def test_the_wheel_installs_and_works_away_from_the_sources(distributions, tmp_path):
+    _, wheel = distributions
+    install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--target", str(tmp_path / "site"), str(wheel)]
+    subprocess.run(install, check=True, capture_output=True, text=True, timeout=120)
+    program = """if True:
+        import magnitude_ae as mag
+        from importlib.metadata import version
+        print(mag.__file__, version("magnitude-ae"), mag.magnitude([[0.0], [1.0]]) > 1, mag.datasets.ball(5).shape)"""
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path / "site")}
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=120, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split(maxsplit=1) == [str(tmp_path / "site" / "magnitude_ae" / "__init__.py"), f"{settings['version']} True (5, 3)\n"]
 
 
 def test_what_is_installed_is_what_settings_describe():
