@@ -8,6 +8,7 @@ __all__ = ['KNOWN', 'NotNumbersError', 'MagnitudeAutoencoder']
 # %% ../nbs/09_autoencoder.ipynb #67864262
 import copy
 import numbers
+from typing import Any
 from dataclasses import fields, is_dataclass
 import numpy as np
 import torch
@@ -31,7 +32,7 @@ def _check_settings(model):
     if model.learning_rate is not None: check_positive("learning_rate", model.learning_rate, whole=False)
     if isinstance(model.weighting_coefficient, bool) or not isinstance(model.weighting_coefficient, numbers.Real):
         raise TypeError(f"weighting_coefficient must be a number, not {model.weighting_coefficient!r}")
-    if not 0 <= model.weighting_coefficient < float("inf"): raise ValueError(f"weighting_coefficient must be finite and not negative, not {model.weighting_coefficient!r}")
+    if not 0 <= float(model.weighting_coefficient) < float("inf"): raise ValueError(f"weighting_coefficient must be finite and not negative, not {model.weighting_coefficient!r}")
     if not isinstance(model.weighting_loss, str) or model.weighting_loss not in WEIGHTING_LOSSES: raise ValueError(f"weighting_loss {model.weighting_loss!r} is not known; choose one of {', '.join(map(repr, WEIGHTING_LOSSES))}")
     if not isinstance(model.scale, str): check_scale(model.scale)
     elif model.scale != "auto": raise ValueError(f"scale must be a positive number or 'auto', not {model.scale!r}")
@@ -52,7 +53,7 @@ def _seed(random_state) -> int:
 # %% ../nbs/09_autoencoder.ipynb #31cfd7ff
 def _device(name) -> torch.device:
     "The device meant by `name`: 'auto' is CUDA where there is one."
-    if name == "auto": return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if isinstance(name, str) and name == "auto": return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try: return torch.empty(0, device=name).device
     except (RuntimeError, AssertionError, TypeError, ValueError, OverflowError) as error: raise ValueError(f"device {name!r} cannot be used: {error}") from None
 
@@ -118,12 +119,12 @@ def _score(model, points):
 # %% ../nbs/09_autoencoder.ipynb #394a6b5a
 class _Stored:
     "What a fitted model shares with others: a file, and what scikit-learn wants to know."
-    def save(self, path):  # a file to write
+    def save(self, path: Any) -> None:  # a file to write
         "Writes the fitted model to one safetensors file. Raises `NotFittedError`, `OSError`, or `ValueError` for an architecture of your own."
         _save(self, path)
 
     @classmethod
-    def load(cls, path):  # a file written by `save`
+    def load(cls, path: Any) -> "MagnitudeAutoencoder":  # a file written by `save`
         "The fitted model in a file; runs no code from it. Raises `FileNotFoundError`, or `ValueError` when it is not such a file."
         return _load(cls, path)
 
@@ -138,15 +139,15 @@ class _Stored:
 # %% ../nbs/09_autoencoder.ipynb #b05fb61a
 class _Model(_Stored, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     "What can be done with a fitted Magnitude autoencoder."
-    def fit_transform(self, points, y=None, *, resume_from=None):  # (n, d) -> (n, k)
+    def fit_transform(self, points: Any, y: Any = None, *, resume_from=None) -> Any:  # (n, d) -> (n, k)
         "Trains on `points` and gives their latents."
         return self.fit(points, resume_from=resume_from).embedding_
 
-    def transform(self, points):  # (n, d) -> (n, k)
+    def transform(self, points: Any) -> Any:  # (n, d) -> (n, k)
         "The latents of points, new or old, row by row, in the precision of `points`."
         return restore(_apply(self, "encode", _checked_points(self, points, reset=False)), points)
 
-    def inverse_transform(self, latent):  # (n, k) -> (n, d)
+    def inverse_transform(self, latent: Any) -> Any:  # (n, k) -> (n, d)
         "The points that the decoder makes of latents, in the units of the training data; images, if those were images."
         check_is_fitted(self, "module_")
         tensor = as_tensor(latent, "latent")
@@ -165,29 +166,31 @@ class MagnitudeAutoencoder(_Model):
 
     After `fit`: `embedding_` (n, k), `weighting_` (n,) of the input, `embedding_weighting_` (n,) of the latents, `scale_`, `history_`,
     `module_` (the torch module), `notes_` of callbacks, `seed_`, `n_features_in_`. Containers follow the input: tensors for tensors, NumPy otherwise.
-    Source: report, section 3.
+    `fit` raises `TypeError` or `ValueError` for points or settings that cannot be used. Source: report, section 3.
+
+    >>> import magnitude_ae as mag; mag.MagnitudeAutoencoder(scale=1.0, strategy=mag.Joint(2), progress=False).fit_transform(mag.datasets.ball(50)).shape
+    (50, 2)
     """
-    def __init__(self, n_components=2,        # k, dimensions to reduce to
-                 *, architecture="linear",    # a name, or a pair of torch modules (encoder, decoder)
-                 scale="auto",                # t, one over the unit of distance; "auto": `choose_scale`
-                 weighting_coefficient=20.0,  # λ, how much the weighting loss counts beside the reconstruction loss
-                 weighting_loss="l1",         # "l1" or "l2"
-                 strategy=None,               # a strategy; None: `BurnIn` fitted to the architecture; the report's own recipe: `Joint.report()`
-                 solver=None,                 # a solver for the weightings; None: exact
-                 learning_rate=None,          # at its peak; None: the strategy's
-                 max_epochs=None,             # of the main phase; None: the strategy's
-                 batch_size=None,             # of the phases on batches; None: the strategy's
-                 device="auto",               # "auto", "cpu", "cuda", …
-                 random_state=None,           # int or NumPy random state; an int gives the same result again
-                 progress=True,               # a progress bar while training
-                 callbacks=()):               # each called with the `Training` after every epoch; True stops it
+    def __init__(self, n_components: int = 2,        # k, dimensions to reduce to
+                 *, architecture: Any = "linear",    # a name, or a pair of torch modules (encoder, decoder)
+                 scale: Any = "auto",                # t, one over the unit of distance; "auto": `choose_scale`
+                 weighting_coefficient: float = 20.0,  # λ, how much the weighting loss counts beside the reconstruction loss
+                 weighting_loss: str = "l1",         # "l1" or "l2"
+                 strategy: Any = None,               # a strategy; None: `BurnIn` fitted to the architecture; the report's own recipe: `Joint.report()`
+                 solver: Any = None,                 # a solver for the weightings; None: exact
+                 learning_rate: float | None = None,          # at its peak; None: the strategy's
+                 max_epochs: int | None = None,             # of the main phase; None: the strategy's
+                 batch_size: int | None = None,             # of the phases on batches; None: the strategy's
+                 device: Any = "auto",               # "auto", "cpu", "cuda", …
+                 random_state: Any = None,           # int or NumPy random state; an int gives the same result again
+                 progress: bool = True,               # a progress bar while training
+                 callbacks: Any = ()) -> None:               # each called with the `Training` after every epoch; True stops it
         self.n_components, self.architecture, self.scale = n_components, architecture, scale
         self.weighting_coefficient, self.weighting_loss, self.strategy, self.solver = weighting_coefficient, weighting_loss, strategy, solver
-        self.learning_rate, self.max_epochs, self.batch_size, self.device = learning_rate, max_epochs, batch_size, device
-        self.random_state, self.progress, self.callbacks = random_state, progress, callbacks
+        self.learning_rate, self.max_epochs, self.batch_size, self.device, self.random_state, self.progress, self.callbacks = learning_rate, max_epochs, batch_size, device, random_state, progress, callbacks
 
-    def fit(self, points, y=None, *,   # (n, d); for the convolutional architecture also (n, s, s) or (n, 1, s, s)
-            resume_from=None):         # a file of `Checkpoint`, from a training on these points with these settings: it is continued
+    def fit(self, points: Any, y: Any = None, *,   # (n, d); for the convolutional architecture also (n, s, s) or (n, 1, s, s)
+            resume_from=None) -> "MagnitudeAutoencoder":         # a file of `Checkpoint`, from a training on these points with these settings: it is continued
         "Trains on `points`; `y` is ignored. Raises `TypeError`, `ValueError` or `FileNotFoundError` for points, settings or files that cannot be used."
         _fit(self, points, resume_from)
         return self
@@ -204,7 +207,7 @@ def _train(model, x, resume_from):
     terms = {} if resume_from is None else read_checkpoint(resume_from)[0]
     device, seed = _device(model.device), terms["seed"] if terms and model.random_state is None else _seed(model.random_state)
     module = _network(model, x, device, seed)
-    if model.scale != "auto": scale = float(model.scale)
+    if model.scale != "auto": scale = float(check_scale(model.scale))
     else: scale = float(check_scale(terms["scale"])) if terms else choose_scale(x, solver=model.solver)
     input_weighting, offset = weighting(x.to(device), scale, solver=model.solver), _offset(x)
     batch = (x - offset).to(device, torch.float32)

@@ -7,6 +7,7 @@ __all__ = ['FRACTIONS', 'BoundaryDetector']
 
 # %% ../nbs/10_boundary.ipynb #feb27607
 import numbers
+from typing import Any
 import warnings
 import numpy as np
 import torch
@@ -89,27 +90,27 @@ def _like(answer, points):
 # %% ../nbs/10_boundary.ipynb #fb14142f
 class _Detector(OutlierMixin, BaseEstimator):
     "What can be done with a fitted detector."
-    def score_samples(self, points):  # (k, d) -> (k,)
+    def score_samples(self, points: Any) -> Any:  # (k, d) -> (k,)
         "Minus the weight of each point, −1 far from all others: lower is further out. Differentiable for tensors."
         return _like(-_weight_at(self, _checked(self, points, reset=False)), points)
 
-    def decision_function(self, points):  # (k, d) -> (k,)
+    def decision_function(self, points: Any) -> Any:  # (k, d) -> (k,)
         "`score_samples` less `offset_`: negative outside."
         return self.score_samples(points) - self.offset_
 
-    def predict(self, points):  # (k, d) -> (k,)
+    def predict(self, points: Any) -> Any:  # (k, d) -> (k,)
         "+1 for points inside, −1 for points of the boundary and outliers: where `decision_function` is negative."
         inside = self.decision_function(points) >= 0
         return torch.where(inside, 1, -1) if isinstance(inside, torch.Tensor) else np.where(inside, 1, -1)
 
-    def score(self, points, y=None) -> float:  # (k, d), and labels (k,)
+    def score(self, points: Any, y: Any = None) -> float:  # (k, d), and labels (k,)
         "The area under the ROC curve: the chance that a point with y = 1 scores above one with another y. Raises `ValueError` when y does not hold both kinds."
         scores, inside = torch.as_tensor(self.decision_function(points)).detach().cpu().numpy(), np.asarray(y) == 1
         if inside.shape != scores.shape or inside.all() or not inside.any():
             raise ValueError(f"y must hold {len(scores)} labels, 1 for points inside and -1 for the others, with both of them: the score is the area under the ROC curve")
         return float(roc_auc_score(inside, scores))
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.pairwise = self.metric == "precomputed"
         return tags
@@ -121,14 +122,21 @@ class BoundaryDetector(_Detector):
     After `fit`: `weighting_` (n,) of the points, `scale_`, `offset_` (the score of the threshold), `points_` (n, d), `coefficients_` (n,), `n_features_in_`.
     Any place x gets the weight m(x) = 1 + c(x)ᵀv with ζv = w − 1 and c(x)ᵢ = exp(−scale · d(x, xᵢ)): continuous, the point's own weight at each point of
     `fit` (to the accuracy of the solver), 1 far away. Source: Bunch et al. (2021) for the weights; the extension is kriging with mean 1.
+
+    `fit` raises `TypeError` or `ValueError` for points or settings that cannot be used.
+
+    >>> import magnitude_ae as mag
+    >>> detector = mag.BoundaryDetector(scale=1.0).fit([[0.0], [1.0], [2.0]])
+    >>> detector.score_samples([[1.0], [50.0]]).round(3)
+    array([-0.462, -1.   ])
     """
-    def __init__(self, scale="auto",        # t, one over the unit of distance; or "boundary", "outliers", or "auto", which serves both
-                 *, contamination=0.1,      # share of the points of `fit` that `predict` puts outside, in (0, 0.5]; "auto": those that weigh more than ½
-                 metric="euclidean",        # a name that scikit-learn's `pairwise_distances` knows, or "precomputed": then points are distances to those of `fit`
-                 solver=None):              # a solver such as `Cholesky()`; None: exact
+    def __init__(self, scale: Any = "auto",        # t, one over the unit of distance; or "boundary", "outliers", or "auto", which serves both
+                 *, contamination: Any = 0.1,      # share of the points of `fit` that `predict` puts outside, in (0, 0.5]; "auto": those that weigh more than ½
+                 metric: str = "euclidean",        # a name that scikit-learn's `pairwise_distances` knows, or "precomputed": then points are distances to those of `fit`
+                 solver: Any = None) -> None:              # a solver such as `Cholesky()`; None: exact
         self.scale, self.contamination, self.metric, self.solver = scale, contamination, metric, solver
 
-    def fit(self, points, y=None) -> "BoundaryDetector":  # (n, d), n of at least 2
+    def fit(self, points: Any, y: Any = None) -> "BoundaryDetector":  # (n, d), n of at least 2
         "Weighs the points; `y` is ignored. Raises `TypeError` or `ValueError` for points or settings that cannot be used, else as `weighting` does."
         _fit(self, points)
         return self

@@ -52,7 +52,7 @@ def _require_pyarrow():
     if find_spec("pyarrow") is None: raise ValueError("Parquet files need the package pyarrow, which is not installed: pip install pyarrow, or use .csv or .npy")
 
 # %% ../nbs/14_cli.ipynb #01b58474
-_READERS = {".csv": partial(_read_text, separator=","), ".tsv": partial(_read_text, separator="\t"), ".txt": partial(_read_text, separator=r"\s+"),
+_READERS: dict = {".csv": partial(_read_text, separator=","), ".tsv": partial(_read_text, separator="\t"), ".txt": partial(_read_text, separator=r"\s+"),
             ".npy": _read_npy, ".parquet": _read_parquet}
 
 # %% ../nbs/14_cli.ipynb #5bf4df7a
@@ -272,7 +272,7 @@ def fit(
     from magnitude_ae.autoencoder import MagnitudeAutoencoder
     check_writable(out, force, (*TABLES, ".safetensors"))
     points = read_table(file, _split(columns))
-    settings = {} if weighting_coefficient is None else {"weighting_coefficient": weighting_coefficient}
+    settings: dict = {} if weighting_coefficient is None else {"weighting_coefficient": weighting_coefficient}
     model = MagnitudeAutoencoder(components, scale="auto" if scale is None else scale, max_epochs=epochs, random_state=seed, progress=sys.stderr.isatty(), **settings).fit(points)
     if out.suffix == ".safetensors":
         with _complete(out) as name: model.save(name)

@@ -9,6 +9,7 @@ __all__ = ['ORDERS', 'Vecchia', 'VecchiaFactor', 'ConjugateGradient', 'Iterative
 import math
 import numbers
 from dataclasses import dataclass
+from typing import Any
 import numpy as np
 import psutil
 import torch
@@ -169,17 +170,22 @@ class Vecchia(Solver):
     """v ≈ UUᵀb by conditioning each point on its nearest earlier points: n·m³ operations, n·m numbers. An approximation.
 
     Raises `ValueError` or `TypeError` for parameters out of range, and for spaces without coordinates. Source: Vecchia (1988).
+
+    >>> import magnitude_ae as mag
+    >>> points = mag.datasets.ball(200, random_state=0)
+    >>> mag.weighting(points, 2.0, solver=mag.Vecchia(20)).shape
+    (200,)
     """
     n_neighbors: int = 10   # m; more is more accurate, and denser clouds need more
     order: str = "centre"   # "centre" (outwards), "coordinate" (along the longest side) or "random"
     seed: int = 0           # of the random order
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         _check_count(self.n_neighbors, "n_neighbors")
         _check_count(self.seed, "seed", 0)
         if not isinstance(self.order, str) or self.order not in ORDERS: raise ValueError(f"order {self.order!r} is not known; choose one of {', '.join(ORDERS)}")
 
-    def factor(self, similarity):
+    def factor(self, similarity: Similarity) -> "VecchiaFactor":
         "ζ made ready for approximate solving. Raises as the class does."
         return VecchiaFactor(self, similarity)
 
@@ -563,6 +569,11 @@ class ConjugateGradient(Solver):
 
     Raises `ValueError` or `TypeError` for parameters out of range; `factor` and `solve` raise `NotPositiveDefiniteError` where they meet an
     indefinite space. Source: Hestenes and Stiefel (1952).
+
+    >>> import magnitude_ae as mag
+    >>> points = mag.datasets.ball(200, random_state=0)
+    >>> mag.solve(points, 2.0, solver=mag.ConjugateGradient(rtol=1e-8)).converged
+    True
     """
     rtol: float | None = None  # residual to reach; None: 1e-6 in float32; in float64 1e-10, or 1e-8 where tiles are not kept
     max_steps: int = 1000      # iterations, altogether
@@ -570,7 +581,7 @@ class ConjugateGradient(Solver):
     memory: float | None = None  # bytes that ζ may take; None: a quarter of what is free; 0: never keep it
     _steps = "iteration(s)"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         _check_positive(self.rtol, "rtol")
         _check_count(self.max_steps, "max_steps")
         if self.memory is not None and (isinstance(self.memory, bool) or not isinstance(self.memory, numbers.Real)): raise TypeError(f"memory must be a number of bytes, not {self.memory!r}")
@@ -579,7 +590,7 @@ class ConjugateGradient(Solver):
         if not (named or isinstance(self.preconditioner, (Solver, Factor))):
             raise TypeError(f"preconditioner must be a solver such as mag.Vecchia(), a factor, None or 'auto', not {self.preconditioner!r}")
 
-    def factor(self, similarity):
+    def factor(self, similarity: Similarity) -> "IterativeFactor":
         "ζ made ready for solving. Raises as the class does."
         return IterativeFactor(self, similarity)
 
@@ -824,16 +835,21 @@ class HODLR(Solver):
     """ζv = b by a hierarchy of low-rank blocks, refined against the exact product by conjugate gradients: for points in one or two dimensions.
 
     Raises `ValueError` or `TypeError` for parameters out of range, and for spaces without coordinates. Source: Ambikasaran et al. (2014).
+
+    >>> import magnitude_ae as mag
+    >>> points = mag.datasets.ball(200, random_state=0)
+    >>> mag.solve(points[:, :2], 2.0, solver=mag.HODLR(leaf_size=64)).converged
+    True
     """
     rtol: float = 1e-4    # accuracy of the entries of the off-diagonal blocks, relative to the diagonal
     leaf_size: int = 128  # points below which a block is not split
     _steps = "iteration(s)"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         _check_positive(self.rtol, "rtol")
         _check_count(self.leaf_size, "leaf_size")
 
-    def factor(self, similarity):
+    def factor(self, similarity: Similarity) -> "IterativeFactor":
         "ζ made ready for solving. Raises as the class does."
         factor = IterativeFactor(ConjugateGradient(preconditioner=self), similarity)
         factor.solver = self
@@ -849,7 +865,7 @@ class HODLR(Solver):
         return f"ζ approximated by {self} is not positive definite at scale {similarity.t:g}; lower rtol, or use mag.ConjugateGradient()"
 
 # %% ../nbs/04_fast_solvers.ipynb #b646fe09
-def log_determinant(factor):  # of HODLR or of ConjugateGradient(preconditioner=HODLR(...))
+def log_determinant(factor: Any) -> float:  # of HODLR or of ConjugateGradient(preconditioner=HODLR(...))
     "log det ζ of the distinct points, to the accuracy of the hierarchy's rtol. Raises `TypeError` for other factors."
     hierarchy = getattr(factor, "_precondition", None)
     if not isinstance(hierarchy, _Hierarchy): raise TypeError("log_determinant needs a factor made by mag.HODLR()")

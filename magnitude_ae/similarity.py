@@ -9,6 +9,7 @@ __all__ = ['as_tensor', 'check_finite', 'restore', 'check_metric', 'check_distan
 # %% ../nbs/00_magnitude.ipynb #a583fa09
 import math
 import numbers
+from typing import Any
 import warnings
 import numpy as np
 import psutil
@@ -38,8 +39,8 @@ def _numpy_array(values, name):
                          "drop or encode text columns first") from None
 
 # %% ../nbs/00_magnitude.ipynb #bf8d51fa
-def as_tensor(values,          # tensor, NumPy array, DataFrame or list of rows
-              name="points",   # how messages call it
+def as_tensor(values: Any,          # tensor, NumPy array, DataFrame or list of rows
+              name: str = "points",   # how messages call it
              ) -> torch.Tensor:  # (n, d), float32 or float64
     """`values` as a checked floating-point tensor of two dimensions.
 
@@ -58,8 +59,8 @@ def as_tensor(values,          # tensor, NumPy array, DataFrame or list of rows
     return tensor
 
 # %% ../nbs/00_magnitude.ipynb #b737ee5c
-def check_finite(tensor,  # (n, d)
-                 name="points"):
+def check_finite(tensor: torch.Tensor,  # (n, d)
+                 name: str = "points") -> None:
     "Raises `ValueError` naming the first rows of `tensor` that are not finite."
     bad = (~torch.isfinite(tensor.detach()).all(1)).nonzero().flatten()
     if len(bad):
@@ -67,8 +68,8 @@ def check_finite(tensor,  # (n, d)
         raise ValueError(f"{name} has {len(bad)} row(s) with NaN or infinity, first at {some}; drop or impute them")
 
 # %% ../nbs/00_magnitude.ipynb #1ff70ef6
-def restore(answer,     # the tensor computed
-            *origins):  # what the caller passed: points, and scale where it counts
+def restore(answer: torch.Tensor,     # the tensor computed
+            *origins) -> Any:  # what the caller passed: points, and scale where it counts
     "`answer` in the caller's kind of container: a tensor if any of `origins` was one, else NumPy."
     tensors = [o for o in origins if isinstance(o, torch.Tensor)]
     if not tensors: return answer.detach().cpu().numpy()[()]
@@ -114,7 +115,7 @@ def _pairwise(x,     # (n, d)
 # %% ../nbs/00_magnitude.ipynb #1bcc2030
 _ALIASES = {"l2": "euclidean", "l1": "cityblock", "manhattan": "cityblock"}
 
-def check_metric(metric) -> str:
+def check_metric(metric: Any) -> str:
     "The metric's name, synonyms resolved. Raises `ValueError` listing the names when it is unknown."
     known = set(VALID_METRICS["brute"]) | {"precomputed"}
     if not isinstance(metric, str) or metric not in known:
@@ -122,8 +123,8 @@ def check_metric(metric) -> str:
     return _ALIASES.get(metric, metric)
 
 # %% ../nbs/00_magnitude.ipynb #17df75e8
-def check_distances(distances,           # (n, n)
-                    name="the precomputed distance matrix"):
+def check_distances(distances: torch.Tensor,           # (n, n)
+                    name: str = "the precomputed distance matrix") -> None:
     "Raises `ValueError` when a matrix is not one of distances: square, symmetric, not negative, zero on the diagonal."
     D = distances.detach()
     if D.shape[0] != D.shape[1]: raise ValueError(f"{name} must be square, not {tuple(D.shape)}; for points leave metric='euclidean'")
@@ -140,7 +141,7 @@ def check_distances(distances,           # (n, n)
         raise ValueError(f"{name} is not symmetric: entry ({i}, {j}) is {D[i, j]:g}, entry ({j}, {i}) is {D[j, i]:g}")
 
 # %% ../nbs/00_magnitude.ipynb #2828da1f
-def check_scale(scale):  # a positive number or a tensor holding one
+def check_scale(scale: Any) -> Any:  # a positive number or a tensor holding one
     "The scale as a Python float or a 0-d tensor. Raises `TypeError` or `ValueError` when it is not a positive finite number."
     if isinstance(scale, (bool, np.bool_)) or getattr(scale, "dtype", None) in (torch.bool, np.dtype(bool)): raise TypeError(f"scale must be one positive number, not {scale!r}")
     if isinstance(scale, torch.Tensor) and scale.numel() == 1 and not scale.is_complex():
@@ -154,9 +155,9 @@ def check_scale(scale):  # a positive number or a tensor holding one
     return scale
 
 # %% ../nbs/00_magnitude.ipynb #f95cf72c
-def require_memory(n_bytes,  # what will be allocated
-                   what,     # what for, with the way out
-                   device="cpu"):
+def require_memory(n_bytes: int,  # what will be allocated
+                   what: str,     # what for, with the way out
+                   device: Any = "cpu") -> None:
     "Raises `MemoryError` naming the bytes needed and free when an allocation cannot succeed."
     device = torch.device(device)
     if device.type == "cuda": free = torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
@@ -170,8 +171,8 @@ class FiniteMetricSpace:
     Raises `TypeError` or `ValueError` for points or a metric that cannot be used, `MemoryError` when a foreign metric's matrix does not fit.
     """
     def __init__(self,
-                 points,               # (n, d) points, or (n, n) distances when metric="precomputed"
-                 metric="euclidean"):  # a name that scikit-learn's `pairwise_distances` knows
+                 points: Any,               # (n, d) points, or (n, n) distances when metric="precomputed"
+                 metric: str = "euclidean") -> None:  # a name that scikit-learn's `pairwise_distances` knows
         self.metric = check_metric(metric)
         name = "the precomputed distance matrix" if self.metric == "precomputed" else "points"
         self.points = as_tensor(points, name)
@@ -181,13 +182,13 @@ class FiniteMetricSpace:
         own = self.metric in ("euclidean", "cityblock")
         self._matrix = None if own else self.points if self.metric == "precomputed" else _foreign_distances(self.points, self.metric)
 
-    def __len__(self): return len(self.points)
+    def __len__(self) -> int: return len(self.points)
     @property
-    def dtype(self): return self.points.dtype
+    def dtype(self) -> torch.dtype: return self.points.dtype
     @property
-    def device(self): return self.points.device
+    def device(self) -> torch.device: return self.points.device
 
-    def distances(self, rows=slice(None), columns=slice(None)):  # (rows, columns)
+    def distances(self, rows: Any = slice(None), columns: Any = slice(None)) -> torch.Tensor:  # (rows, columns)
         "The block of the distance matrix with these rows and columns, differentiable where the metric is."
         if self._matrix is not None: return self._matrix[rows][:, columns]
         return _pairwise(self.points[rows], self.points[columns], self.metric)
@@ -219,7 +220,7 @@ def _foreign_distances(points, metric):
     return D.clamp_(min=0).fill_diagonal_(0)
 
 # %% ../nbs/00_magnitude.ipynb #eb6e8b97
-def distinct(space):  # a FiniteMetricSpace
+def distinct(space: Any) -> Any:  # a FiniteMetricSpace
     """The distinct points of `space`: `(first, group, sizes)`, or `None` when all are distinct.
 
     `first` (m,) picks one point of each group, `group` (n,) says which group a point is in, `sizes` (m,) counts.
@@ -353,7 +354,7 @@ def _pullback(similarity, left, right, wanted):  # left, right (n,) or (n, k); w
     left, right = left.reshape(len(left), -1), right.reshape(len(right), -1)
     if similarity._matrix is not None: return _pullback_matrix(similarity, left, right, wanted)
     tiles, t = _Tiles(similarity, side=None if similarity.device.type == "cuda" else 768), similarity.t
-    to_points = torch.zeros_like(tiles.x) if wanted[0] else None
+    to_points: Any = torch.zeros_like(tiles.x) if wanted[0] else None
     to_scale = torch.zeros((), dtype=torch.float64, device=tiles.x.device) if wanted[1] else None
     if tiles.order is not None: left, right = left[tiles.order], right[tiles.order]
     ahead, behind = torch.cat([left, right], 1), torch.cat([right, left], 1)
@@ -388,7 +389,7 @@ def _pull(tiles, pairs, rows, columns, out):  # pairs (r, c): weights, already d
 def _pullback_matrix(similarity, left, right, wanted):
     "`_pullback` for a matrix of distances."
     matrix, t = similarity._data().detach(), similarity.t
-    to_matrix = torch.zeros_like(matrix) if wanted[0] else None
+    to_matrix: Any = torch.zeros_like(matrix) if wanted[0] else None
     to_scale = torch.zeros((), dtype=torch.float64, device=matrix.device) if wanted[1] else None
     for rows in similarity.tiles():
         zeta = torch.exp(matrix[rows] * -t)
@@ -399,26 +400,26 @@ def _pullback_matrix(similarity, left, right, wanted):
 # %% ../nbs/00_magnitude.ipynb #2412b523
 class _Views(FiniteMetricSpace):
     "Other similarities of the same points."
-    def _like(self, points, matrix, scale):
+    def _like(self, points: Any, matrix: Any, scale: Any) -> Any:
         other = object.__new__(type(self))
         other.__dict__.update(metric=self.metric, points=points, _matrix=matrix, scale=scale)
         return other
 
-    def at(self, scale):
+    def at(self, scale: Any) -> "Similarity":
         "The same points at another scale. Raises as `check_scale` does."
         return self._like(self.points, self._matrix, check_scale(scale))
 
-    def subset(self, index):  # (m,) integers
+    def subset(self, index: Any) -> "Similarity":  # (m,) integers
         "The similarity of the points chosen by `index`."
         matrix = None if self._matrix is None else self._matrix[index][:, index]
         return self._like(matrix if self._matrix is self.points else self.points[index], matrix, self.scale)
 
-    def to(self, dtype):
+    def to(self, dtype: torch.dtype) -> "Similarity":
         "The same similarity in another dtype, differentiable back to these points."
         matrix = None if self._matrix is None else self._matrix.to(dtype)
         return self._like(matrix if self._matrix is self.points else self.points.to(dtype), matrix, self.scale)
 
-    def detach(self, dtype=None):
+    def detach(self, dtype: torch.dtype | None = None) -> "Similarity":
         "The same similarity without gradients, in another `dtype` if one is given."
         with torch.no_grad(): other = self.to(dtype or self.dtype)
         matrix = None if other._matrix is None else other._matrix.detach()
@@ -441,33 +442,36 @@ class Similarity(_Views):
     """The similarity matrix ζ = exp(−scale · d) of n points, evaluated when asked: whole, a block, or as a product in tiles.
 
     Raises `TypeError` or `ValueError` for points, scale or metric that cannot be used. Source: Leinster (2010), section 1.1.
+
+    >>> import magnitude_ae; magnitude_ae.Similarity([[0.0], [1.0]], 2.0)
+    Similarity(n=2, scale=2, metric='euclidean', dtype=torch.float64, device='cpu')
     """
     def __init__(self,
-                 points,               # (n, d) points, or (n, n) distances when metric="precomputed"
-                 scale=1.0,            # t, one over the unit of distance; a tensor may carry a gradient
-                 metric="euclidean"):  # a name that scikit-learn's `pairwise_distances` knows
+                 points: Any,               # (n, d) points, or (n, n) distances when metric="precomputed"
+                 scale: Any = 1.0,            # t, one over the unit of distance; a tensor may carry a gradient
+                 metric: str = "euclidean") -> None:  # a name that scikit-learn's `pairwise_distances` knows
         super().__init__(points, metric)
         self.scale = check_scale(scale)
 
-    def __repr__(self): return f"Similarity(n={len(self)}, scale={self.t:g}, metric={self.metric!r}, dtype={self.dtype}, device={str(self.device)!r})"
-    def __matmul__(self, vector): return restore(_Product.apply(self, self._data(), self._scale_tensor(), as_vectors(vector, self, "vector", finite=False)), vector, self.points, self.scale)
+    def __repr__(self) -> str: return f"Similarity(n={len(self)}, scale={self.t:g}, metric={self.metric!r}, dtype={self.dtype}, device={str(self.device)!r})"
+    def __matmul__(self, vector: Any) -> Any: return restore(_Product.apply(self, self._data(), self._scale_tensor(), as_vectors(vector, self, "vector", finite=False)), vector, self.points, self.scale)
     @property
-    def shape(self): return (len(self), len(self))
+    def shape(self) -> tuple[int, int]: return (len(self), len(self))
     @property
-    def t(self): return self.scale.item() if isinstance(self.scale, torch.Tensor) else self.scale
-    def _data(self): return self.points if self._matrix is None else self._matrix
-    def _scale_tensor(self): return self.scale if isinstance(self.scale, torch.Tensor) else None
+    def t(self) -> float: return self.scale.item() if isinstance(self.scale, torch.Tensor) else self.scale
+    def _data(self) -> torch.Tensor: return self.points if self._matrix is None else self._matrix
+    def _scale_tensor(self) -> Any: return self.scale if isinstance(self.scale, torch.Tensor) else None
 
-    def block(self, rows=slice(None), columns=slice(None)):  # (rows, columns)
+    def block(self, rows: Any = slice(None), columns: Any = slice(None)) -> torch.Tensor:  # (rows, columns)
         "The block of ζ with these rows and columns, differentiable in points and scale."
         scale = self.scale.to(self.points) if isinstance(self.scale, torch.Tensor) else self.scale
         return _similar(self.distances(rows, columns), scale)
 
-    def dense(self):  # (n, n)
+    def dense(self) -> torch.Tensor:  # (n, n)
         "All of ζ, differentiable. Raises `MemoryError` with the bytes it would take when it does not fit."
         return _dense(self)
 
-    def tiles(self, elements=2**17):
+    def tiles(self, elements: int = 2**17) -> list[slice]:
         "Slices of rows such that a tile of ζ has about this many elements."
         return _tiles(self, elements)
 
@@ -534,16 +538,28 @@ class _Product(torch.autograd.Function):
         return None, to_points, to_scale if to_scale is None else to_scale.to(s.scale), to_vector
 
 # %% ../nbs/00_magnitude.ipynb #ddb16515
-def distance_matrix(points,                 # (n, d): tensor, array, DataFrame or list
-                    *, metric="euclidean"):  # a name that scikit-learn's `pairwise_distances` knows
-    "The (n, n) matrix of distances, in the container of `points`; differentiable for tensors. Raises as `Similarity` does."
+def distance_matrix(points: Any,                 # (n, d): tensor, array, DataFrame or list
+                    *, metric: str = "euclidean") -> Any:  # a name that scikit-learn's `pairwise_distances` knows
+    """The (n, n) matrix of distances, in the container of `points`; differentiable for tensors. Raises as `Similarity` does. Source: Leinster (2010), section 1.1; scikit-learn for most metrics.
+
+    >>> import magnitude_ae as mag
+    >>> mag.distance_matrix([[0.0, 0.0], [3.0, 4.0]])
+    array([[0., 5.],
+           [5., 0.]])
+    """
     space = FiniteMetricSpace(points, metric)
     _require_dense(space)
     return restore(space.distances().clone() if space._matrix is not None else space.distances(), points)
 
 # %% ../nbs/00_magnitude.ipynb #6e9fa1c4
-def similarity_matrix(points,                 # (n, d): tensor, array, DataFrame or list; (n, n) when metric="precomputed"
-                      scale=1.0,              # t, one over the unit of distance
-                      *, metric="euclidean"):  # a name that scikit-learn's `pairwise_distances` knows
-    "The (n, n) matrix ζ = exp(−scale · d), in the container of `points`; differentiable for tensors. Raises as `Similarity` does."
+def similarity_matrix(points: Any,                 # (n, d): tensor, array, DataFrame or list; (n, n) when metric="precomputed"
+                      scale: Any = 1.0,              # t, one over the unit of distance
+                      *, metric: str = "euclidean") -> Any:  # a name that scikit-learn's `pairwise_distances` knows
+    """The (n, n) matrix ζ = exp(−scale · d), in the container of `points`; differentiable for tensors. Raises as `Similarity` does. Source: Leinster (2010), section 1.1.
+
+    >>> import magnitude_ae as mag
+    >>> mag.similarity_matrix([[0.0], [1.0]]).round(3)
+    array([[1.   , 0.368],
+           [0.368, 1.   ]])
+    """
     return restore(Similarity(points, scale, metric).dense(), points, scale)

@@ -11,14 +11,15 @@ import math
 import numbers
 import warnings
 from dataclasses import dataclass
+from typing import Any
 import numpy as np
 import torch
 from .similarity import Similarity, as_vectors, distinct, _filled, _pullback
 
 # %% ../nbs/03_solvers.ipynb #fa042dc4
-def residual(similarity,       # Similarity of n points
-             value,            # (n,) or (n, k), the answer v
-             right_hand_side,  # (n,) or (n, k), the b that was asked for
+def residual(similarity: Similarity,       # Similarity of n points
+             value: torch.Tensor,            # (n,) or (n, k), the answer v
+             right_hand_side: torch.Tensor,  # (n,) or (n, k), the b that was asked for
              rows=None,        # (m,) integers: the equations to look at; None: all
             ) -> float:
     "‖b − ζv‖₂/‖b‖₂ with ζ recomputed and summed in float64; the largest over columns."
@@ -35,7 +36,13 @@ TOLERANCE = {torch.float32: 1e-6, torch.float64: 1e-10}  # the residual below wh
 
 @dataclass(frozen=True, eq=False)
 class Solution:
-    "A solution v of ζv = b and what is known about it."
+    """A solution v of ζv = b and what is known about it.
+
+    >>> import magnitude_ae as mag
+    >>> solution = mag.solve([[0.0], [1.0], [3.0]])
+    >>> solution.value.shape, solution.converged, solution.n_steps
+    ((3,), True, 0)
+    """
     value: torch.Tensor  # (n,) or (n, k), v itself
     residual: float      # ‖b − ζv‖₂/‖b‖₂, ζ recomputed and summed in float64
     n_steps: int         # steps of refinement or iteration after the first answer
@@ -45,10 +52,21 @@ class Solution:
 
 # %% ../nbs/03_solvers.ipynb #4623acc4
 class SingularSimilarityError(np.linalg.LinAlgError):
-    "ζ has no inverse, or none that this precision can tell from infinity: at this scale there is no weighting."
+    """ζ has no inverse, or none that this precision can tell from infinity: at this scale there is no weighting.
+
+    >>> import magnitude_ae as mag
+    >>> try: mag.weighting([[0.0, 0.693], [0.693, 0.0]], 1e-17, metric="precomputed", solver=mag.LU())
+    ... except mag.SingularSimilarityError as error: print(str(error)[:34])
+    ζ of these 2 points is singular at
+    """
 
 class NotPositiveDefiniteError(SingularSimilarityError):
-    "ζ is not positive definite, as a solver needed it to be."
+    """ζ is not positive definite, as a solver needed it to be.
+
+    >>> import magnitude_ae as mag
+    >>> issubclass(mag.NotPositiveDefiniteError, mag.SingularSimilarityError)
+    True
+    """
 
 # %% ../nbs/03_solvers.ipynb #b111e149
 class _Solve(torch.autograd.Function):
@@ -79,7 +97,7 @@ class Factor:
 
     Raises `SingularSimilarityError` when there is nothing to solve with, `MemoryError` when the dense matrix does not fit.
     """
-    def __init__(self, solver, similarity, groups=None):  # groups: points to treat as copies, as `distinct` gives them
+    def __init__(self, solver: Any, similarity: Similarity, groups: Any = None) -> None:  # groups: points to treat as copies, as `distinct` gives them
         if not isinstance(similarity, Similarity): raise TypeError(f"factor needs a Similarity, not {type(similarity).__name__}; write Similarity(points, scale)")
         self.solver, self.similarity, self._groups = solver, similarity, groups or distinct(similarity)
         core = similarity.detach() if self._groups is None else similarity.detach().subset(self._groups[0])
@@ -88,16 +106,16 @@ class Factor:
     max_steps = math.inf  # where an iterative factor gives up
 
     @property
-    def tolerance(self): return TOLERANCE[self.similarity.dtype]
+    def tolerance(self) -> float: return TOLERANCE[self.similarity.dtype]
 
-    def solve(self, right_hand_side, **start) -> Solution:  # (n,) or (n, k); an iterative factor also takes start=, a first guess
+    def solve(self, right_hand_side: Any, **start: Any) -> Solution:  # (n,) or (n, k); an iterative factor also takes start=, a first guess
         "The solution of ζv = b with its true residual; differentiable in points, scale and b."
         value, facts = self.value(right_hand_side, **start)
         return self._solution(self.similarity, value, _right_hand_side(self.similarity, right_hand_side), facts)
 
     def _pulled(self, left, right, wanted): return _pullback(self.similarity, left, right, wanted)
 
-    def value(self, right_hand_side, **start):
+    def value(self, right_hand_side: Any, **start: Any) -> tuple[torch.Tensor, dict]:
         "The solution alone and the facts on the way, among them the residual as seen in working precision: the cheap path for training."
         b, facts = _right_hand_side(self.similarity, right_hand_side), dict(start)
         return _Solve.apply(self, self.similarity._data(), self.similarity._scale_tensor(), b, facts), facts
@@ -159,7 +177,7 @@ def _from_groups(v, groups):  # v (m, k)
 class Solver:
     "What all solvers share: `solver.factor(similarity)`, then `factor.solve(right_hand_side)`."
     _steps = "step(s) of refinement"
-    def factor(self, similarity) -> Factor:
+    def factor(self, similarity: Similarity) -> Factor:
         "ζ made ready for solving. Raises as `Factor` does."
         return Factor(self, similarity)
 
@@ -174,7 +192,12 @@ class Solver:
 # %% ../nbs/03_solvers.ipynb #30b5f2ab
 @dataclass(frozen=True)
 class Inverse(Solver):
-    "ζ⁻¹ by inversion, the report's starting point: about 2n³ operations, and the least accurate."
+    """ζ⁻¹ by inversion, the report's starting point: about 2n³ operations, and the least accurate. `factor` raises as `Factor` does. Source: report, section 3.3.
+
+    >>> import magnitude_ae as mag
+    >>> mag.Inverse().factor(mag.Similarity([[0.0], [1.0]])).solve([1.0, 1.0]).value
+    tensor([0.7311, 0.7311], dtype=torch.float64)
+    """
     def _factorise(self, similarity):
         zeta = similarity.dense()
         inverse, info = torch.linalg.inv_ex(zeta)
@@ -191,7 +214,12 @@ def _singular(similarity, condition=float("inf")):
 # %% ../nbs/03_solvers.ipynb #973e2c5a
 @dataclass(frozen=True)
 class LU(Solver):
-    "ζ = PLU by Gaussian elimination: ⅔n³ operations, for any regular ζ, positive definite or not."
+    """ζ = PLU by Gaussian elimination: ⅔n³ operations, for any regular ζ, positive definite or not. `factor` raises as `Factor` does. Source: Golub and Van Loan (2013), section 3.4.
+
+    >>> import magnitude_ae as mag
+    >>> mag.LU().factor(mag.Similarity([[0.0], [1.0]])).solve([1.0, 1.0]).value
+    tensor([0.7311, 0.7311], dtype=torch.float64)
+    """
     def _factorise(self, similarity):
         zeta = similarity.dense()
         lu, pivots, info = torch.linalg.lu_factor_ex(zeta)
@@ -212,7 +240,12 @@ def _condition(zeta, apply, n_steps=4):
 # %% ../nbs/03_solvers.ipynb #bac1ea06
 @dataclass(frozen=True)
 class Cholesky(Solver):
-    "ζ = LLᵀ: ⅓n³ operations in one (n, n) buffer, for positive definite ζ: distinct Euclidean and cityblock points, other spaces if lucky. Accurate at small scales too."
+    """ζ = LLᵀ: ⅓n³ operations in one (n, n) buffer, for positive definite ζ: distinct Euclidean and cityblock points, other spaces if lucky. Accurate at small scales too. `factor` raises as `Factor` does, `NotPositiveDefiniteError` for other spaces. Source: Golub and Van Loan (2013), section 4.2.
+
+    >>> import magnitude_ae as mag
+    >>> mag.Cholesky().factor(mag.Similarity([[0.0], [1.0]])).solve([1.0, 1.0]).value
+    tensor([0.7311, 0.7311], dtype=torch.float64)
+    """
     def _factorise(self, similarity):
         shift = min(1.0, 2 * -math.expm1(-similarity.t * diameter(similarity)))
         if 0 < shift < 1:
@@ -247,17 +280,17 @@ def diameter(space):
     return sides.double().norm(p=1 if space.metric == "cityblock" else 2).item()
 
 # %% ../nbs/03_solvers.ipynb #f396a872
-def _shifted(similarity, shift, lower):  # shift: tc, in (0, 1); lower: a function that factors a matrix
-    "A function that applies ζ⁻¹ through K_c, or None when K_c is not positive definite."
+def _shifted(similarity, shift, lower):  # shift: s, in (0, 1); lower: a function that factors a matrix
+    "A function that applies ζ⁻¹ through K, or None when K is not positive definite."
     t = similarity.t
-    K = _filled(similarity, lambda distances: (distances * -t).expm1_().add_(shift).div_(t), upper=True)
+    K = _filled(similarity, lambda distances: (distances * -t).expm1_().add_(shift).div_(shift), upper=True)
     L, failed = lower(K)
-    if failed or _doubtful(similarity, L, shift / t): return None
+    if failed or _doubtful(similarity, L, 1.0): return None
     x = _substitute(L, torch.ones(len(K), 1).to(K))
-    rest = (1 - shift) / (t + (1 - shift) * x.sum())
+    rest = (1 - shift) / (shift + (1 - shift) * x.sum())
     def apply(b):
         y, mean = _substitute(L, b - b.mean(0)), b.mean(0)
-        return (y - x * (rest * y.sum(0))) / t + x * (mean * rest / (1 - shift))
+        return (y - x * (rest * y.sum(0))) / shift + x * (mean * rest / (1 - shift))
     return apply
 
 # %% ../nbs/03_solvers.ipynb #6a352c3c
@@ -287,10 +320,14 @@ class Schur(Cholesky):
     """ζ by recursive Schur complements, the report's first method carried through: block Cholesky in a single (n, n) buffer.
 
     Raises `ValueError` or `TypeError` for a `block_size` that is not a positive integer. Source: Bunch et al. (2021).
+
+    >>> import magnitude_ae as mag
+    >>> mag.Schur(block_size=256).factor(mag.Similarity([[0.0], [1.0]])).solve([1.0, 1.0]).value
+    tensor([0.7311, 0.7311], dtype=torch.float64)
     """
     block_size: int = 512  # points below which a block is factored at once
 
-    def __post_init__(self): _check_count(self.block_size, "block_size")
+    def __post_init__(self) -> None: _check_count(self.block_size, "block_size")
 
     def _lower(self, matrix): return matrix.mT, _eliminate(matrix.mT, self.block_size)
 

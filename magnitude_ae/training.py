@@ -21,6 +21,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
@@ -126,15 +127,15 @@ def _epoch(training, phase, number):
 class Training:
     "A network in training: what it learns from, how far it is, and what has happened."
     def __init__(self, 
-                 module,                # an `Autoencoder`
-                 points,                # (n, d) tensor on the module's device
-                 input_weighting,       # (n,), or None when no phase needs it
-                 scale,                 # t, one over the unit of distance
-                 *, solver=None,        # for the latent's weighting; None: exact
-                 weighting_loss="l1",   # "l1" or "l2"
-                 seed=0,                # of the shuffling, and of layers that draw numbers
-                 callbacks=(),          # each called with this object after every epoch; True stops
-                 progress=True):        # a progress bar
+                 module: Any,                # an `Autoencoder`
+                 points: torch.Tensor,                # (n, d) tensor on the module's device
+                 input_weighting: torch.Tensor | None,       # (n,), or None when no phase needs it
+                 scale: float,                 # t, one over the unit of distance
+                 *, solver: Any = None,        # for the latent's weighting; None: exact
+                 weighting_loss: str = "l1",   # "l1" or "l2"
+                 seed: int = 0,                # of the shuffling, and of layers that draw numbers
+                 callbacks: Any = (),          # each called with this object after every epoch; True stops
+                 progress: bool = True) -> None:        # a progress bar
         self.module, self.points, self.input_weighting, self.scale = module, points, input_weighting, scale
         self.solver, self.weighting_loss, self.seed, self.progress = solver, weighting_loss, seed, progress
         self.callbacks = sorted(callbacks, key=lambda callback: getattr(callback, "last", False))  # a checkpoint holds what the others did
@@ -145,11 +146,11 @@ class Training:
         self.optimizers, self.all_optimizers, self.frozen = [], {}, False  # frozen: the statistics of batch normalisation
         self.best_loss, self.best_epoch, self.best_state, self.good_state = float("inf"), None, None, None
 
-    def stop(self, why):
+    def stop(self, why: str) -> None:
         "Ends the training after this epoch."
         self.stopped = self.stopped or why
 
-    def network(self):
+    def network(self) -> Any:
         "A copy of the network as it would be if training ended now: in evaluation mode, normalised over all points."
         module = copy.deepcopy(self.module)
         with torch.random.fork_rng(devices=_cuda(self.points.device)):
@@ -165,7 +166,7 @@ def _optimizers(module, phase):
     outer = [p for part in (module.encoder, module.decoder) for p in _ends([p for p in part.parameters() if p.ndim > 1])]
     hidden = [p for p in parameters if phase.optimizer == "muon" and p.ndim == 2 and not any(p is q for q in outer)]
     rest = [p for p in parameters if not any(p is q for q in hidden)]
-    optimizers = [torch.optim.Adam(rest, lr=phase.learning_rate, weight_decay=phase.weight_decay, fused=True)] if rest else []
+    optimizers: list[torch.optim.Optimizer] = [torch.optim.Adam(rest, lr=phase.learning_rate, weight_decay=phase.weight_decay, fused=True)] if rest else []
     if hidden: optimizers.append(torch.optim.Muon(hidden, lr=phase.learning_rate, weight_decay=0.25, adjust_lr_fn="match_rms_adamw"))
     return optimizers
 
@@ -269,12 +270,17 @@ def _check_phases(phases, module, points):
 # %% ../nbs/08_training.ipynb #248a6ac5
 @dataclass(frozen=True)
 class EarlyStopping:
-    "Ends training when a column of the history has found no new low for some epochs of the last phase."
+    """Ends training when a column of the history has found no new low for some epochs of the last phase. Raises `ValueError` or `TypeError` for numbers out of range. Source: Prechelt (1998).
+
+    >>> import magnitude_ae as mag
+    >>> mag.EarlyStopping(patience=5)
+    EarlyStopping(patience=5, column='total_loss', min_change=0.0)
+    """
     patience: int = 50             # epochs that may pass without a new low
     column: str = "total_loss"     # of the history
     min_change: float = 0.0        # how far below the lowest value before them these epochs must get
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_positive("patience", self.patience)
         check_positive("min_change", self.min_change, whole=False, or_zero=True)
         if self.column not in COLUMNS or self.column == "phase": raise ValueError(f"column {self.column!r} is not in the history; choose one of {', '.join(c for c in COLUMNS if c != 'phase')}")
@@ -289,11 +295,16 @@ class EarlyStopping:
 # %% ../nbs/08_training.ipynb #82c28cee
 @dataclass(frozen=True)
 class BestState:
-    "Keeps the network that was best by a measure of your own, instead of the last."
+    """Keeps the network that was best by a measure of your own, instead of the last. Raises as `EarlyStopping` does.
+
+    >>> import magnitude_ae as mag
+    >>> mag.BestState(lambda training: training.history["weighting_loss"][-1], every=5).every
+    5
+    """
     measure: Callable[[Training], float]   # of the training, as by `training.network()`; lower is better
     every: int = 1                         # epochs from one measurement to the next
 
-    def __post_init__(self): check_positive("every", self.every)
+    def __post_init__(self) -> None: check_positive("every", self.every)
 
     def __call__(self, training: Training) -> None:
         "Measures, and remembers the network if it is the best one."
@@ -311,10 +322,15 @@ class BestState:
 # %% ../nbs/08_training.ipynb #172398be
 @dataclass(frozen=True)
 class Snapshots:
-    "Collects the latents of all points as they change, in `notes['snapshots']`: number of epochs -> (n, k) tensor."
+    """Collects the latents of all points as they change, in `notes['snapshots']`: number of epochs -> (n, k) tensor. Raises as `EarlyStopping` does.
+
+    >>> import magnitude_ae as mag
+    >>> mag.Snapshots(every=2)
+    Snapshots(every=2)
+    """
     every: int = 10   # epochs from one snapshot to the next
 
-    def __post_init__(self): check_positive("every", self.every)
+    def __post_init__(self) -> None: check_positive("every", self.every)
 
     @torch.no_grad()
     def __call__(self, training: Training) -> None:
@@ -330,10 +346,15 @@ def _place(path):
 
 @dataclass(frozen=True)
 class LogFile:
-    "Writes the history to a file as it grows, a line an epoch."
+    """Writes the history to a file as it grows, a line an epoch. Raises `FileNotFoundError` for a folder that is not there, `ValueError` for another ending.
+
+    >>> import magnitude_ae as mag
+    >>> mag.LogFile("history.csv")
+    LogFile(path='history.csv')
+    """
     path: str | Path   # ends in .csv or .jsonl
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if _place(self.path).suffix not in (".csv", ".jsonl"): raise ValueError(f"path {str(self.path)!r} must end in .csv or .jsonl")
 
     def __call__(self, training: Training) -> None:
@@ -347,11 +368,15 @@ class LogFile:
 # %% ../nbs/08_training.ipynb #77df4485
 @dataclass
 class TensorBoard:
-    "Sends the history to TensorBoard as it grows. Raises `ImportError` where the package tensorboard is missing."
+    """Sends the history to TensorBoard as it grows. Raises `ImportError` where the package tensorboard is missing.
+
+    >>> import magnitude_ae as mag
+    >>> mag.MagnitudeAutoencoder(callbacks=[mag.TensorBoard("runs")])  # doctest: +SKIP
+    """
     folder: str | Path   # for its event files
     _writer: object = field(default=None, init=False, repr=False, compare=False)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if find_spec("tensorboard") is None: raise ImportError("TensorBoard needs the package tensorboard; pip install tensorboard, or use LogFile")
 
     def __call__(self, training: Training) -> None:
@@ -455,12 +480,17 @@ def _terms(training):
 # %% ../nbs/08_training.ipynb #28ac63d2
 @dataclass(frozen=True)
 class Checkpoint:
-    "Writes the whole training to a file now and then, over the file before; `fit(points, resume_from=path)` goes on from it."
+    """Writes the whole training to a file now and then, over the file before; `fit(points, resume_from=path)` goes on from it. Raises `FileNotFoundError` for a folder that is not there, `ValueError` or `TypeError` for an `every` out of range.
+
+    >>> import magnitude_ae as mag
+    >>> mag.Checkpoint("run.safetensors", every=10)
+    Checkpoint(path='run.safetensors', every=10)
+    """
     path: str | Path   # one safetensors file
     every: int = 25    # epochs from one writing to the next
     last = True        # called after all other callbacks, so that what they did is in the file
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         _place(self.path)
         check_positive("every", self.every)
 

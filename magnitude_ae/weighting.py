@@ -11,6 +11,7 @@ import math
 import numbers
 import warnings
 from dataclasses import dataclass, replace
+from typing import Any, Callable
 import numpy as np
 import torch
 from scipy.optimize import brentq
@@ -65,7 +66,8 @@ def _weigh(similarity, solver=None):
     if solver is not None and not isinstance(solver, Solver):
         raise TypeError(f"solver must be a solver such as mag.Cholesky(), or None, not {solver!r}")
     plan = _attempts(similarity) if solver is None else [(type(solver).__name__, lambda: solver.factor(similarity))]
-    best, failure = None, None
+    best: Any = None
+    failure: Any = None
     for word, attempt in plan:
         try: factor = attempt()
         except SingularSimilarityError as error:
@@ -92,17 +94,22 @@ def _scales(scale):
     return scales, several
 
 # %% ../nbs/05_weighting.ipynb #f5ed8a60
-def weighting(points,                  # (n, d) tensor, array, DataFrame or list; (n, n) distances when metric="precomputed"
-              scale=1.0,               # t, one over the unit of distance; or a sequence of s scales
-              *, metric="euclidean",   # a name that scikit-learn's `pairwise_distances` knows
-              solver=None,             # a solver such as `Cholesky()`; None: exact, the fastest way that is
-             ):                        # (n,), or (s, n) for a sequence of scales
+def weighting(points: Any,                  # (n, d) tensor, array, DataFrame or list; (n, n) distances when metric="precomputed"
+              scale: Any = 1.0,               # t, one over the unit of distance; or a sequence of s scales
+              *, metric: str = "euclidean",   # a name that scikit-learn's `pairwise_distances` knows
+              solver: Solver | None = None,             # a solver such as `Cholesky()`; None: exact, the fastest way that is
+             ) -> Any:                        # (n,), or (s, n) for a sequence of scales
     """The weighting w of the points, with ζw = 1 and ζ = exp(−scale · d): high on the boundary, low inside.
 
     Differentiable in `points` and `scale` when they are tensors. Warns when the residual is above 1e-6 (float32), 1e-10 (float64) or the solver's own
     tolerance; approximations such as `Vecchia()` have none, and `solve` tells how good they are.
     Raises `ValueError` or `TypeError` for input that cannot be used, `SingularSimilarityError` when no weighting exists,
     `MemoryError` when ζ does not fit. Source: Leinster (2010); Bunch et al. (2021).
+
+    >>> import magnitude_ae as mag
+    >>> points = [[0.0], [1.0], [2.0]]
+    >>> mag.weighting(points).round(3)  # more at the ends
+    array([0.731, 0.462, 0.731])
     """
     scales, several = _scales(scale)
     space = Similarity(points, scales[0], metric)
@@ -127,12 +134,18 @@ def _warn(complaints):
         if complaint: warnings.warn(complaint, RuntimeWarning, stacklevel=3)
 
 # %% ../nbs/05_weighting.ipynb #57b2f7a7
-def magnitude(points,                  # (n, d) tensor, array, DataFrame or list; (n, n) distances when metric="precomputed"
-              scale=1.0,               # t, one over the unit of distance; or a sequence of s scales
-              *, metric="euclidean",   # a name that scikit-learn's `pairwise_distances` knows
-              solver=None,             # a solver such as `Cholesky()`; None: exact
-             ):                        # a number, or (s,) for a sequence of scales
-    "The magnitude Σw of the points, their effective number: from 1 at small scales to n at large ones. Differentiates, warns and raises as `weighting` does."
+def magnitude(points: Any,                  # (n, d) tensor, array, DataFrame or list; (n, n) distances when metric="precomputed"
+              scale: Any = 1.0,               # t, one over the unit of distance; or a sequence of s scales
+              *, metric: str = "euclidean",   # a name that scikit-learn's `pairwise_distances` knows
+              solver: Solver | None = None,             # a solver such as `Cholesky()`; None: exact
+             ) -> Any:                        # a number, or (s,) for a sequence of scales
+    """The magnitude Σw of the points, their effective number: from 1 at small scales to n at large ones. Differentiates, warns and raises as `weighting` does. Source: Leinster (2010).
+
+    >>> import magnitude_ae as mag
+    >>> points = [[0.0], [1.0], [2.0]]
+    >>> mag.magnitude(points, [0.01, 1.0, 100.0]).round(3)  # effective points
+    array([1.01 , 1.924, 3.   ])
+    """
     scales, several = _scales(scale)
     space = Similarity(points, scales[0], metric)
     rows, complaints = zip(*(_weighed(space.at(t), solver) for t in scales))
@@ -141,12 +154,18 @@ def magnitude(points,                  # (n, d) tensor, array, DataFrame or list
     return restore(torch.stack(values) if several else values[0], points, *scales)
 
 # %% ../nbs/05_weighting.ipynb #e1565c23
-def solve(points,                  # (n, d) tensor, array, DataFrame or list; (n, n) distances when metric="precomputed"
-          scale=1.0,               # t, one over the unit of distance
-          *, metric="euclidean",   # a name that scikit-learn's `pairwise_distances` knows
-          solver=None,             # a solver such as `Cholesky()`; None: exact
+def solve(points: Any,                  # (n, d) tensor, array, DataFrame or list; (n, n) distances when metric="precomputed"
+          scale: Any = 1.0,               # t, one over the unit of distance
+          *, metric: str = "euclidean",   # a name that scikit-learn's `pairwise_distances` knows
+          solver: Solver | None = None,             # a solver such as `Cholesky()`; None: exact
          ) -> Solution:            # its value is the weighting, (n,)
-    "The weighting with its residual, the solver that made it and what to do if it is not good enough. Raises as `weighting` does."
+    """The weighting with its residual, the solver that made it and what to do if it is not good enough. Raises as `weighting` does. Source: report, section 3.3.
+
+    >>> import magnitude_ae as mag
+    >>> points = [[0.0], [1.0], [2.0]]
+    >>> mag.solve(points).residual < 1e-10
+    True
+    """
     similarity = Similarity(points, scale, metric)
     value, factor, facts = _weigh(similarity, solver)
     solution = factor._solution(similarity, value, torch.ones_like(value), facts, word=facts["word"], tolerance=facts["tolerance"])
@@ -204,23 +223,30 @@ def _magnitudes(space, scales, solver=None):
 @dataclass(frozen=True, eq=False)
 class MagnitudeFunction:
     "Magnitudes at several scales; unpacks into `scales, values`."
-    scales: object  # (s,) increasing
-    values: object  # (s,) magnitudes; NaN where the space has a pole
+    scales: Any     # (s,) increasing
+    values: Any     # (s,) magnitudes; NaN where the space has a pole
     n_points: int   # the limit for large scales, when all points are distinct
-    def __iter__(self): return iter((self.scales, self.values))
-    def plot(self, ax=None, **kwargs):
+    def __iter__(self) -> Any: return iter((self.scales, self.values))
+    def plot(self, ax: Any = None, **kwargs: Any) -> Any:
         "Axes with the function and its two limits."
         from magnitude_ae import plots
         scales, values = (part.detach().cpu().numpy() if isinstance(part, torch.Tensor) else part for part in self)
         return plots.magnitude_curve(scales, values, ax=ax, n_points=self.n_points, **kwargs)
 
 # %% ../nbs/05_weighting.ipynb #0e43fbe0
-def magnitude_function(points,                # (n, d) tensor, array, DataFrame or list; (n, n) distances when metric="precomputed"
-                       scales=None,           # (s,) scales; None: 50 of them, from one effective point to n
-                       *, metric="euclidean",  # a name that scikit-learn's `pairwise_distances` knows
-                       solver=None,           # a solver such as `Cholesky()`; None: exact
+def magnitude_function(points: Any,                # (n, d) tensor, array, DataFrame or list; (n, n) distances when metric="precomputed"
+                       scales: Any = None,           # (s,) scales; None: 50 of them, from one effective point to n
+                       *, metric: str = "euclidean",  # a name that scikit-learn's `pairwise_distances` knows
+                       solver: Solver | None = None,           # a solver such as `Cholesky()`; None: exact
                       ) -> MagnitudeFunction:
-    "The magnitudes at several scales. At a pole the value is NaN, with a warning. Raises as `weighting` does."
+    """The magnitudes at several scales. At a pole the value is NaN, with a warning. Raises as `weighting` does. Source: Leinster (2010), section 2.2.
+
+    >>> import magnitude_ae as mag
+    >>> points = [[0.0], [1.0], [2.0]]
+    >>> scales, values = mag.magnitude_function(points)
+    >>> scales.shape, values.shape
+    ((50,), (50,))
+    """
     if scales is None:
         low, high = _scale_range(Similarity(points, 1.0, metric))
         scales = np.geomspace(low, high, 50)
@@ -246,12 +272,18 @@ def _scale_range(space):
     return 0.01 / largest, 10 / typical
 
 # %% ../nbs/05_weighting.ipynb #8964c0cd
-def magnitude_dimension(points,                  # (n, d) tensor, array, DataFrame or list; (n, n) distances when metric="precomputed"
-                        scale=1.0,               # t, one over the unit of distance; or a sequence of s scales
-                        *, metric="euclidean",   # a name that scikit-learn's `pairwise_distances` knows
-                        solver=None,             # a solver such as `Cholesky()`; None: exact
-                       ):                        # a number, or (s,) for a sequence of scales
-    "The instantaneous dimension d log Mag / d log t at a scale. Differentiates, warns and raises as `weighting` does. Source: Andreeva et al. (2023)."
+def magnitude_dimension(points: Any,                  # (n, d) tensor, array, DataFrame or list; (n, n) distances when metric="precomputed"
+                        scale: Any = 1.0,               # t, one over the unit of distance; or a sequence of s scales
+                        *, metric: str = "euclidean",   # a name that scikit-learn's `pairwise_distances` knows
+                        solver: Solver | None = None,             # a solver such as `Cholesky()`; None: exact
+                       ) -> Any:                        # a number, or (s,) for a sequence of scales
+    """The instantaneous dimension d log Mag / d log t at a scale. Differentiates, warns and raises as `weighting` does. Source: Andreeva et al. (2023).
+
+    >>> import magnitude_ae as mag
+    >>> points = [[0.0], [1.0], [2.0]]
+    >>> round(float(mag.magnitude_dimension(points, 1.0)), 3)
+    0.409
+    """
     scales, several = _scales(scale)
     space = Similarity(points, scales[0], metric)
     rows, complaints = zip(*(_weighed(space.at(t), solver) for t in scales))
@@ -270,11 +302,17 @@ def _moment(similarity, w):  # w (n,)
     return w @ (torch.where(near, D, 0) * similarity.block()) @ w
 
 # %% ../nbs/05_weighting.ipynb #02bf2851
-def spread(points,                  # (n, d) tensor, array, DataFrame or list; (n, n) distances when metric="precomputed"
-           scale=1.0,               # t, one over the unit of distance; or a sequence of s scales
-           *, metric="euclidean",   # a name that scikit-learn's `pairwise_distances` knows
-          ):                        # a number, or (s,) for a sequence of scales
-    "The spread Σ_i 1/Σ_j ζ_ij of the points; differentiable as `weighting` is. Source: Willerton (2015), Spread: a measure of the size of metric spaces."
+def spread(points: Any,                  # (n, d) tensor, array, DataFrame or list; (n, n) distances when metric="precomputed"
+           scale: Any = 1.0,               # t, one over the unit of distance; or a sequence of s scales
+           *, metric: str = "euclidean",   # a name that scikit-learn's `pairwise_distances` knows
+          ) -> Any:                        # a number, or (s,) for a sequence of scales
+    """The spread Σ_i 1/Σ_j ζ_ij of the points; differentiable as `weighting` is. Source: Willerton (2015), Spread: a measure of the size of metric spaces. Raises as `weighting` does.
+
+    >>> import magnitude_ae as mag
+    >>> points = [[0.0], [1.0], [2.0]]
+    >>> round(float(mag.spread(points)), 3)
+    1.907
+    """
     scales, several = _scales(scale)
     space = Similarity(points, scales[0], metric)
     ones = torch.ones(len(space), dtype=space.dtype, device=space.device)
@@ -285,12 +323,15 @@ def spread(points,                  # (n, d) tensor, array, DataFrame or list; (
 class WeightedSpace:
     """Points with their weighting and the factor behind it: points can be added and removed in O(n²k), and places tried in O(nk).
 
-    Computes in float64, without gradients. Raises as `weighting` does, and `ValueError` for a metric without coordinates or for points that coincide.
+    Computes in float64, without gradients. Raises as `weighting` does, and `ValueError` for a metric without coordinates or for points that coincide. Source: the bordering formulas.
+
+    >>> import magnitude_ae as mag; mag.WeightedSpace([[0.0], [1.0], [2.0]]).add([[5.0]]).remove([0]).weighting.round(3)
+    array([0.731, 0.684, 0.953])
     """
     def __init__(self,
-                 points,                # (n, d) tensor, array, DataFrame or list; all distinct
-                 scale=1.0,             # t, one over the unit of distance
-                 *, metric="euclidean"):  # or "cityblock"
+                 points: Any,                # (n, d) tensor, array, DataFrame or list; all distinct
+                 scale: Any = 1.0,             # t, one over the unit of distance
+                 *, metric: str = "euclidean") -> None:  # or "cityblock"
         space = Similarity(points, scale, metric)
         if space._matrix is not None: raise ValueError(f"WeightedSpace needs coordinates under 'euclidean' or 'cityblock', not metric={metric!r}: a new point comes without its distances")
         if space.points.requires_grad: raise ValueError("WeightedSpace has no gradient; pass points.detach(), or use mag.weighting")
@@ -299,20 +340,20 @@ class WeightedSpace:
         self._L, _ = Cholesky()._lower(self._space.dense())
         self._update()
 
-    def __len__(self): return len(self._alive)
-    def __repr__(self): return f"WeightedSpace(n={len(self)}, scale={self._space.t:g}, magnitude={self.magnitude:g})"
+    add: Callable[[Any], "WeightedSpace"]; remove: Callable[[Any], "WeightedSpace"]  # defined further down
+    def __len__(self) -> int: return len(self._alive)
+    def __repr__(self) -> str: return f"WeightedSpace(n={len(self)}, scale={self._space.t:g}, magnitude={self.magnitude:g})"
     @property
-    def points(self): return restore(self._space.points[self._alive], self._like)  # (n, d)
+    def points(self) -> Any: return restore(self._space.points[self._alive], self._like)  # (n, d)
     @property
-    def weighting(self): return restore(self._w[self._alive], self._like)  # (n,)
+    def weighting(self) -> Any: return restore(self._w[self._alive], self._like)  # (n,)
     @property
-    def magnitude(self): return self._w.sum().item()
+    def magnitude(self) -> float: return self._w.sum().item()
 
-    def deficit(self, points):  # (k, d) places
+    def deficit(self, points: Any) -> Any:  # (k, d) places
         "1 − c(x)ᵀw at each place, (k,): 0 on the points, 1 far away."
         new, w = self._checked(points), self._w
-        parts = [1 - torch.exp(self._distances(part) * -self._space.t) @ w for part in new.split(max(1, 2**22 // len(w)))]
-        return restore(torch.cat(parts), points)
+        return restore(torch.cat([1 - torch.exp(self._distances(part) * -self._space.t) @ w for part in new.split(max(1, 2**22 // len(w)))]), points)
 
 # %% ../nbs/05_weighting.ipynb #6378f11e
 def _update(self):  # self: WeightedSpace
@@ -356,7 +397,7 @@ def _changed(self, **parts):  # self: WeightedSpace
 WeightedSpace._checked, WeightedSpace._distances, WeightedSpace._changed = _checked, _distances_from, _changed
 
 # %% ../nbs/05_weighting.ipynb #77782ab3
-def _add(self, points) -> WeightedSpace:  # self: WeightedSpace; points (k, d)
+def _add(self, points: Any) -> WeightedSpace:  # self: WeightedSpace; points (k, d)
     "The space with these points appended, in O(n²k). Raises `ValueError` when one coincides with a point that is there."
     if len(self._removed): self = self._compacted()
     new, t = self._checked(points), self._space.t
@@ -368,7 +409,7 @@ def _add(self, points) -> WeightedSpace:  # self: WeightedSpace; points (k, d)
     L = torch.cat([torch.nn.functional.pad(self._L, (0, len(new))), rows])
     return self._changed(_space=both, _L=L)
 
-def _remove(self, index) -> WeightedSpace:  # self: WeightedSpace; index: integers, as in `points`
+def _remove(self, index: Any) -> WeightedSpace:  # self: WeightedSpace; index: integers, as in `points`
     "The space without these points, in O(n²k). Raises `IndexError` for an index out of range, `ValueError` when no point would be left."
     index = np.atleast_1d(index.cpu().numpy() if isinstance(index, torch.Tensor) else np.asarray(index))
     if index.size and index.dtype.kind not in "iu": raise TypeError(f"index must hold whole numbers, not {index.dtype}")
@@ -427,16 +468,24 @@ def _scale_of_lowest(loss, scales):
     return float(np.asarray(scales, dtype=float)[np.nanargmin(values)])
 
 # %% ../nbs/05_weighting.ipynb #5082fb5c
-def choose_scale(points,                  # (n, d) tensor, array, DataFrame or list; (n, n) distances when metric="precomputed"
-                 method="fraction",       # "fraction": `fraction` of the points effective; "convergence": 95 % of them; "growth": where magnitude grows fastest; or a function t -> loss
-                 *, metric="euclidean",   # a name that scikit-learn's `pairwise_distances` knows
-                 fraction=None,           # in (0, 1), for method="fraction"; None: 0.05
-                 scales=None,             # the scales at which a function is tried; None: the default's choice times 2⁻⁵, …, 2⁵
-                 solver=None,             # a solver such as `Cholesky()`; None: exact
+def choose_scale(points: Any,                  # (n, d) tensor, array, DataFrame or list; (n, n) distances when metric="precomputed"
+                 method: str | Callable[[float], float] = "fraction",       # "fraction": `fraction` of the points effective; "convergence": 95 % of them; "growth": where magnitude grows fastest; or a function t -> loss
+                 *, metric: str = "euclidean",   # a name that scikit-learn's `pairwise_distances` knows
+                 fraction: float | None = None,           # in (0, 1), for method="fraction"; None: 0.05
+                 scales: Any = None,             # the scales at which a function is tried; None: the default's choice times 2⁻⁵, …, 2⁵
+                 solver: Solver | None = None,             # a solver such as `Cholesky()`; None: exact
                 ) -> float:               # t, one over the unit of distance
     """A scale at which the weighting marks the boundary, from the points alone: (Mag − 1) / (n − 1) equals `fraction`, unless another method is named.
 
     Raises `ValueError` when all points coincide, for a `fraction` outside (0, 1), or for an unknown method.
+
+    Source: ours.
+
+    >>> import magnitude_ae as mag
+    >>> points = [[0.0], [1.0], [2.0]]
+    >>> t = mag.choose_scale(points, fraction=0.5)
+    >>> round(float(mag.magnitude(points, t)), 2)  # 1 + half of the other two
+    2.0
     """
     if not callable(method) and not (isinstance(method, str) and method in (*_FRACTIONS, "growth")):
         raise ValueError(f"method {method!r} is not known; choose one of {', '.join(_FRACTIONS)}, growth, or pass a function of the scale to minimise")
