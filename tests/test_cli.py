@@ -1,5 +1,6 @@
 """The console script: what it writes, what it refuses, and how it says so."""
 
+import io
 import json
 import os
 import subprocess
@@ -149,13 +150,13 @@ def test_a_failure_while_writing_harms_nothing(tmp_path, disc, monkeypatch, endi
 
 
 def test_magnitudes_at_some_scales_and_along_the_curve(tmp_path, disc, points):
-    table = pd.read_csv(pd.io.common.StringIO(run("magnitude", disc, "--scale", 0.5, "--scale", 2).stdout))
+    table = pd.read_csv(io.StringIO(run("magnitude", disc, "--scale", 0.5, "--scale", 2).stdout))
     np.testing.assert_allclose(table["magnitude"], mag.magnitude(points, [0.5, 2.0]), rtol=1e-9)
     run("magnitude", disc, "--curve", "--out", tmp_path / "curve.csv")
     curve = pd.read_csv(tmp_path / "curve.csv")
     assert len(curve) == 50 and curve["magnitude"].is_monotonic_increasing and curve["magnitude"].iloc[-1] > 30
     chosen = json.loads(run("magnitude", disc, "--json").stdout)
-    assert chosen["scale"] == [mag.choose_scale(points)]
+    assert chosen["scale"] == pytest.approx([mag.choose_scale(points)], rel=1e-9)
     assert isinstance(runner.invoke(app, ["magnitude", str(disc), "--curve", "--scale", "1"]).exception, ValueError)
 
 
@@ -168,7 +169,7 @@ def test_a_pole_is_an_empty_cell_and_null(tmp_path):
     done = shell(*arguments, "--json")
     assert done.returncode == 0 and json.loads(done.stdout)["magnitude"][0] is None
     assert "magnitude-ae: warning: no magnitude at scale" in done.stderr and len(done.stderr.strip().splitlines()) == 1
-    assert pd.read_csv(pd.io.common.StringIO(shell(*arguments).stdout))["magnitude"].isna().tolist() == [True, False]
+    assert pd.read_csv(io.StringIO(shell(*arguments).stdout))["magnitude"].isna().tolist() == [True, False]
 
 
 def test_the_boundary_is_that_of_the_detector(tmp_path, disc, points):
@@ -185,7 +186,7 @@ def test_new_points_are_scored_by_the_old(tmp_path, disc):
     said = json.loads(run("boundary", disc, "--new", tmp_path / "new.csv", "--json").stdout)
     assert said["inside"] == [1, -1] and said["n_points"] == 2 and said["n_outside"] == 1
     np.save(tmp_path / "new.npy", [[0.0, 0.0], [99.0, 0.0]])
-    assert json.loads(run("boundary", disc, "--new", tmp_path / "new.npy", "--json").stdout)["score"] == said["score"]
+    assert json.loads(run("boundary", disc, "--new", tmp_path / "new.npy", "--json").stdout)["score"] == pytest.approx(said["score"], rel=1e-9)
 
 
 def test_a_model_transforms_what_it_was_trained_on_and_new_rows(tmp_path, disc, points, model):
@@ -211,9 +212,10 @@ def test_columns_can_be_chosen(tmp_path, disc, points, command):
     frame = pd.DataFrame({"id": [f"p{k}" for k in range(40)], "y": points[:, 1], "x": points[:, 0], "class": 1})
     frame.to_csv(tmp_path / "more.csv", index=False)
     np.save(tmp_path / "more.npy", np.c_[np.ones(40), points])
-    expected = run(command, disc, *COMMANDS[command]).stdout
-    assert run(command, tmp_path / "more.csv", *COMMANDS[command], "--columns", "x, y").stdout == expected
-    assert run(command, tmp_path / "more.npy", *COMMANDS[command], "--columns", "1,2").stdout == expected
+    expected = pd.read_csv(io.StringIO(run(command, disc, *COMMANDS[command]).stdout))
+    for name, columns in (("more.csv", "x, y"), ("more.npy", "1,2")):  # arrays may lie differently in memory: the last digit is free
+        table = pd.read_csv(io.StringIO(run(command, tmp_path / name, *COMMANDS[command], "--columns", columns).stdout))
+        pd.testing.assert_frame_equal(table, expected, rtol=1e-9)
 
 
 @pytest.mark.parametrize("columns, words", [("z", "no column(s) z; it has x, y"), ("x,,y", "no column(s)"), ("0,1", "no column(s) 0, 1; it has x, y")])
