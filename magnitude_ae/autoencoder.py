@@ -64,7 +64,8 @@ def _apply(model, part, tensor):
     offset = model.offset_.to(tensor.device)
     with torch.set_grad_enabled(torch.is_grad_enabled() and tensor.requires_grad):
         near = (tensor - offset).to(tensor.dtype) if part == "encode" else tensor
-        answer = getattr(module, part)(near.to(module.unit.device)).to(tensor.device)
+        rows = near.to(module.unit.device).split(2**14)  # images by the ten thousand need room between their layers
+        answer = torch.cat([getattr(module, part)(some) for some in rows]).to(tensor.device)
         return (answer + offset).to(tensor.dtype) if part == "decode" else answer
 
 def _offset(points):

@@ -22,7 +22,7 @@ from sklearn.neighbors import NearestNeighbors
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_random_state
-from .similarity import Similarity, as_tensor, check_finite, check_scale, distance_matrix
+from .similarity import Similarity, as_tensor, check_finite, check_scale, distance_matrix, require_memory
 from .strategies import check_positive
 from .weighting import _scale_range, weighting
 
@@ -87,6 +87,7 @@ def _kept_neighbours(x: np.ndarray, h: np.ndarray, n_neighbors: int) -> float:
     "The trustworthiness of h. Raises as it does."
     if len(x) < 3: raise ValueError(f"points has {len(x)} rows; neighbourhoods need at least three")
     n_neighbors = min(check_positive("n_neighbors", n_neighbors), (len(x) - 1) // 2)
+    require_memory(24 * len(x)**2, f"ranks among {len(x):,} points do not fit in memory; evaluate a sample of them")
     return float(manifold.trustworthiness(x, h, n_neighbors=n_neighbors))
 
 def trustworthiness(points: Any,           # (n, d)
@@ -95,7 +96,7 @@ def trustworthiness(points: Any,           # (n, d)
                    ) -> float:
     """How far neighbours in the embedding are neighbours in the points, from 0 to 1: 1 is perfect.
 
-    Raises `ValueError` or `TypeError` for fewer than three points, or no positive `n_neighbors`. Source: Venna and Kaski (2001).
+    Raises `ValueError` or `TypeError` for fewer than three points, or no positive `n_neighbors`, `MemoryError` when the (n, n) ranks do not fit. Source: Venna and Kaski (2001).
 
     >>> import magnitude_ae as mag
     >>> mag.trustworthiness([[0.0], [1.0], [3.0], [7.0]], [[0.0], [2.0], [6.0], [14.0]])
@@ -125,6 +126,7 @@ def _as_float(number: Any) -> float:
 
 def _density(points: np.ndarray, sigma: float) -> np.ndarray:
     "Each point's share of the kernel density, (n,); distances count relative to the largest."
+    require_memory(24 * len(points)**2, f"the density of {len(points):,} points needs all distances, which do not fit in memory; evaluate a sample of them")
     distances = distance_matrix(points)
     distances = distances / (distances.max() or 1.0)
     density = np.exp(-distances**2 / sigma).sum(1)
@@ -136,7 +138,7 @@ def density_divergence(points: Any,      # (n, d)
                       ) -> float:
     """Kullback-Leibler divergence of the points' density from the embedding's: 0 is perfect.
 
-    Raises `ValueError` for a sigma that is not positive. Source: Moor et al. (2020), Topological Autoencoders, KL_sigma.
+    Raises `ValueError` for a sigma that is not positive, `MemoryError` when the (n, n) distances do not fit. Source: Moor et al. (2020), Topological Autoencoders, KL_sigma.
 
     >>> import magnitude_ae as mag
     >>> round(mag.density_divergence([[0.0], [1.0], [3.0]], [[0.0], [2.0], [6.0]]), 12)

@@ -11,12 +11,11 @@ import numbers
 from dataclasses import dataclass
 from typing import Any
 import numpy as np
-import psutil
 import torch
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
-from .similarity import Similarity, distinct, _Tiles, _halving, _pullback, _roomy
+from .similarity import Similarity, distinct, free_bytes, require_memory, _Tiles, _halving, _pullback, _roomy
 from .solvers import TOLERANCE, Factor, NotPositiveDefiniteError, Solution, Solver, diameter
 from .solvers import residual, _check_count, _from_groups, _indefinite, _right_hand_side, _sample, _to_groups
 
@@ -74,6 +73,7 @@ def _sets(core, solver):  # a Similarity of distinct points
     "For each point in order the indices of its nearest earlier points and, last, its own; −1 for missing: (n, m + 1)."
     order = _ordered(core.points, solver.order, solver.seed)
     m = min(solver.n_neighbors, max(len(core) - 1, 1))
+    if m > 100: require_memory(32 * len(core) * (m + 1), f"{m} neighbours for each of {len(core):,} points do not fit in memory; lower n_neighbors", core.device)
     if core.points.shape[1] > _TREE_DIMENSIONS: found = _earlier_by_force(core.subset(order), m)
     else:
         x = core.points[order].cpu().double().numpy()
@@ -335,12 +335,6 @@ class _KeptTiles(_Tiles):
     def zeta(self, rows, columns): return self._kept[rows.start, columns.start]
 
 _Tiles.keep = lambda self: _KeptTiles(self)
-
-# %% ../nbs/04_fast_solvers.ipynb #4a7d4249
-def _free_bytes(device):
-    "Memory that can still be allocated."
-    if device.type != "cuda": return psutil.virtual_memory().available
-    return torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
 
 # %% ../nbs/04_fast_solvers.ipynb #96a65c49
 def _chebyshev(p, device):
@@ -634,7 +628,7 @@ class IterativeFactor(Factor):
     def _use(self, product):
         "Takes a product, and keeps its blocks if they fit."
         core, memory = self._core, self._plan.memory
-        self.kept = product.n_bytes <= (_free_bytes(core.device) / 4 if memory is None else memory)
+        self.kept = product.n_bytes <= (free_bytes(core.device) / 4 if memory is None else memory)
         self._tiles = product.keep() if self.kept else product
         mixed = not self.kept and core.dtype == torch.float64 and core._matrix is None
         self._quick = _product(core.detach(torch.float32), self._shift, TOLERANCE[torch.float32]) if mixed else self._tiles
@@ -734,6 +728,8 @@ def _starting(self, start, k):  # self: IterativeFactor
 IterativeFactor._zeta_times = _zeta_times
 
 # %% ../nbs/04_fast_solvers.ipynb #e29d20e2
+_TOO_RICH = "HODLR is for one or two dimensions: use mag.ConjugateGradient(), or raise rtol"
+
 def _cross_approximation(entry_row, entry_column, away, tolerance):
     """Factors U, V (b, s, r) with blocks ≈ U Vᵀ, for b blocks of s × s at once.
 
@@ -743,7 +739,9 @@ def _cross_approximation(entry_row, entry_column, away, tolerance):
     U, V = (torch.zeros(b, s, min(s, 32), dtype=torch.float64, device=away.device) for _ in range(2))
     each, pivot, calm, used = torch.arange(b, device=away.device), away.argmin(1), 0, torch.zeros_like(away, dtype=torch.bool)
     for k in range(s):
-        if k == U.shape[2]: U, V = (torch.nn.functional.pad(part, (0, min(k, s - k))) for part in (U, V))
+        if k == U.shape[2]:
+            require_memory(16 * b * s * min(2 * k, s), f"blocks of {s:,} points have a rank beyond {k}, which does not fit in memory; " + _TOO_RICH, away.device)
+            U, V = (torch.nn.functional.pad(part, (0, min(k, s - k))) for part in (U, V))
         row = entry_row(pivot) - (V[:, :, :k] @ U[each, pivot, :k, None])[..., 0]
         j = row.abs().argmax(1)
         size = row[each, j]
@@ -780,6 +778,7 @@ class _Hierarchy:
     def __init__(self, core, shift, tolerance, leaf_size):
         self.index = index = _halving(core.points, leaf_size)
         self.real = (index >= 0).flatten()
+        require_memory(24 * index.numel() * index.shape[1], "leaves of {} points do not fit in memory; lower leaf_size".format(index.shape[1]), core.device)
         K = _blocks(core, index, shift)[2]
         self.leaves, info = torch.linalg.cholesky_ex(K)
         if info.any(): raise NotPositiveDefiniteError(_indefinite(core))
@@ -795,6 +794,7 @@ class _Hierarchy:
 
     def _rise(self, U, V):
         "One level up."
+        require_memory(48 * U.numel(), f"blocks of {U.shape[1]:,} points have rank {U.shape[2]}, too much for this memory; " + _TOO_RICH, U.device)
         W = torch.stack([U, V], 1)
         b, _, s, r = W.shape
         Z = self._solve(W.reshape(-1, r)).view(W.shape)

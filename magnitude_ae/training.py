@@ -30,6 +30,7 @@ from scipy.spatial import cKDTree
 from tqdm.auto import tqdm
 from . import __version__
 from .architectures import calibrate
+from .similarity import require_memory
 from .solvers import SingularSimilarityError
 from .strategies import Phase, check_positive, reconstruction_loss, weighting_loss
 from .weighting import weighting
@@ -242,6 +243,7 @@ def train(training,          # a `Training`
     "Carries out the phases; returns the training with its history, the module in evaluation mode. Warns when it ended early."
     training.phases = list(phases)
     _check_phases(training.phases, training.module, training.points)
+    _check_room(training.phases, training.module, training.points)
     with _own_generators(training.points.device, training.seed):
         if resume_from is not None: _resume(training, resume_from)
         try: _run(training)
@@ -266,6 +268,25 @@ def _check_phases(phases, module, points):
         if not phase.weighting_coefficient and not phase.reconstruction_coefficient: raise ValueError(f"phase {phase.name!r} minimises nothing; give it a coefficient above 0")
     if len(points) < 2 and any(isinstance(m, torch.nn.modules.batchnorm._BatchNorm) for m in module.modules()):
         raise ValueError("points has a single row; an autoencoder needs at least two points to train on")
+
+# %% ../nbs/08_training.ipynb #4b809743
+def _bytes_kept(module, points):
+    "The bytes that a forward pass over the points keeps for the backward pass."
+    module, kept = copy.deepcopy(module).train(), {}
+    def keep(tensor):
+        kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+    with torch.random.fork_rng(devices=_cuda(points.device)), torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        answer = module(points)  # lives until the sum is taken, so that no address occurs twice
+        return sum(kept.values())
+
+def _check_room(phases, module, points):
+    "Raises `MemoryError` when the largest batch does not fit."
+    batch = max(min(phase.batch_size or len(points), len(points)) for phase in phases)
+    if batch < 1000: return
+    each = (_bytes_kept(module, points[:32]) - _bytes_kept(module, points[:16])) / 16
+    require_memory(int(batch * each), f"what the network keeps of {batch:,} points for the backward pass does not fit in memory; "
+                   "use strategy=mag.Cells(), which takes hundreds at a time, or fewer points", points.device)
 
 # %% ../nbs/08_training.ipynb #248a6ac5
 @dataclass(frozen=True)

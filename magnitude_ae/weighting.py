@@ -17,9 +17,9 @@ import torch
 from scipy.optimize import brentq
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
-from .similarity import Similarity, as_tensor, check_finite, require_memory, restore, distinct, _pairwise, _pullback
+from .similarity import Similarity, as_tensor, check_finite, free_bytes, require_memory, restore, distinct, _pairwise, _pullback
 from .solvers import LU, TOLERANCE, Cholesky, Factor, SingularSimilarityError, Solution, Solver, _substitute
-from .fast_solvers import ConjugateGradient, _free_bytes, _shift
+from .fast_solvers import ConjugateGradient, _shift
 
 # %% ../nbs/05_weighting.ipynb #38ea4ce7
 _MANY, _MANY_IN_SPACE = 7000, 5000  # points from which conjugate gradients beat a factorisation: in general, and in up to three dimensions
@@ -27,7 +27,7 @@ _MANY, _MANY_IN_SPACE = 7000, 5000  # points from which conjugate gradients beat
 def _attempts(similarity):
     "Functions that make a factor, the cheapest first, each with a word about itself."
     n, d = len(similarity), similarity.points.shape[1]
-    few = n * n * similarity.points.element_size() > _free_bytes(similarity.device)
+    few = n * n * similarity.points.element_size() > free_bytes(similarity.device)
     if similarity._matrix is None and (few or similarity.device.type == "cpu" and n >= (_MANY_IN_SPACE if d <= 3 else _MANY)):
         why = "since the dense matrix does not fit in memory" if few else f"the fastest for {n:,} points in {d} dimensions"
         yield f"ConjugateGradient, {why}", lambda: _iterative(similarity, 1000 if few else 100)
@@ -206,7 +206,7 @@ def _magnitudes(space, scales, solver=None):
     "The magnitude at each scale, a list of tensors, and what there is to complain about; poles give NaN."
     wanted = any(isinstance(x, torch.Tensor) and x.requires_grad for x in (space.points, *scales))
     quick = solver is None and not wanted and space._matrix is None and space.dtype == torch.float64 and len(scales) > 1 and space.device.type == "cpu"
-    quick = quick and len(space) < _MANY and 32 * len(space) ** 2 < _free_bytes(space.device) / 2 and _Magnitudes(space)
+    quick = quick and len(space) < _MANY and 32 * len(space) ** 2 < free_bytes(space.device) / 2 and _Magnitudes(space)
     values, complaints = [], []
     for t in scales:
         value, complaint = quick(space.at(t).t) if quick else None, None

@@ -262,6 +262,36 @@ def test_the_similarity_matrix_larger_than_memory(monkeypatch):
     assert np.isfinite(mag.spread(np.random.default_rng(0).random((100, 2)))), "in tiles it needs no such memory"
 
 
+ROOMY = {  # what takes a lot of memory, and what to do instead
+    "trustworthiness": (lambda x: mag.trustworthiness(x, x), "ranks among 3,000 points .* evaluate a sample"),
+    "continuity": (lambda x: mag.continuity(x, x), "ranks among 3,000 points .* evaluate a sample"),
+    "density": (lambda x: mag.density_divergence(x, x), "the density of 3,000 points .* evaluate a sample"),
+    "Vecchia": (lambda x: mag.weighting(x, solver=mag.Vecchia(n_neighbors=1000)), "1000 neighbours .* lower n_neighbors"),
+    "HODLR, leaves": (lambda x: mag.weighting(x, solver=mag.HODLR(leaf_size=3000)), "leaves of 3000 points .* lower leaf_size"),
+    "HODLR, ranks": (lambda x: mag.weighting(x, solver=mag.HODLR(rtol=1e-12)), r"rank .* HODLR is for one or two dimensions: use mag.ConjugateGradient\(\)"),
+    "training": (lambda x: mag.MagnitudeAutoencoder(scale=1.0, strategy=mag.Joint(2), solver=mag.Vecchia(5), progress=False).fit(x),
+                 r"of 3,000 points for the backward pass .* use strategy=mag.Cells\(\)"),
+}
+
+
+@pytest.mark.parametrize("what", ROOMY)
+def test_what_needs_memory_asks_first(monkeypatch, what):
+    function, words = ROOMY[what]
+    points = np.random.default_rng(0).random((3000, 5)) * 3
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: types.SimpleNamespace(available=10_000_000))
+    with pytest.raises(MemoryError, match=words + r".*\(\d[\d,]* bytes needed, 10,000,000 free\)"):
+        function(points)
+
+
+def test_batches_that_fit_are_trained(monkeypatch):
+    "The remedy that the message names."
+    points = np.random.default_rng(0).random((3000, 5)) * 3
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: types.SimpleNamespace(available=10_000_000))
+    strategy = mag.Cells(n_burn_in_epochs=1, n_epochs=1)
+    model = mag.MagnitudeAutoencoder(scale=1.0, strategy=strategy, solver=mag.Vecchia(5), progress=False, random_state=0).fit(points)
+    assert np.isfinite(model.embedding_).all()
+
+
 # ---- the estimator
 
 

@@ -568,7 +568,7 @@ def test_without_room_for_a_matrix_the_tiles_are_made_as_needed(monkeypatch):
     module = importlib.import_module("magnitude_ae.weighting")
     fast = importlib.import_module("magnitude_ae.fast_solvers")
     for where in (module, fast):
-        monkeypatch.setattr(where, "_free_bytes", lambda device: 1000)
+        monkeypatch.setattr(where, "free_bytes", lambda device: 1000)
     points = np.random.default_rng(0).normal(size=(300, 2)) * 5
     answer = mag.solve(points)
     assert "does not fit" in answer.message and answer.converged and answer.residual <= 1e-8
