@@ -17,7 +17,7 @@ from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 from .similarity import Similarity, distinct, free_bytes, require_memory, _Tiles, _halving, _pullback, _roomy
 from .solvers import TOLERANCE, Factor, NotPositiveDefiniteError, Solution, Solver, diameter
-from .solvers import residual, _check_count, _from_groups, _indefinite, _right_hand_side, _sample, _to_groups
+from .solvers import residual, _check_count, _from_groups, _indefinite, _right_hand_side, _sample, _shift, _to_groups
 
 # %% ../nbs/04_fast_solvers.ipynb #f4597509
 ORDERS = ("centre", "coordinate", "random")
@@ -79,12 +79,6 @@ def _sets(core, solver):  # a Similarity of distinct points
         x = core.points[order].cpu().double().numpy()
         found = torch.from_numpy(_earlier_neighbours(x, m, 1 if core.metric == "cityblock" else 2)).to(core.device)
     return torch.cat([torch.where(found < 0, -1, order[found]), order[:, None]], 1)
-
-# %% ../nbs/04_fast_solvers.ipynb #514f94e5
-def _shift(similarity):
-    "s, a power of two at most 1, for which ζ − (1 − s) is well conditioned at small scales, and positive definite."
-    reach = -2 * math.expm1(-similarity.t * diameter(similarity)) if similarity._matrix is None else 1.0
-    return min(1.0, 2.0 ** math.ceil(math.log2(reach))) if reach > 0 else 1.0
 
 # %% ../nbs/04_fast_solvers.ipynb #2e1dbb66
 def _blocks(core, sets, shift):  # sets (c, m + 1)
@@ -621,7 +615,7 @@ class IterativeFactor(Factor):
         if not isinstance(similarity, Similarity): raise TypeError(f"factor needs a Similarity, not {type(similarity).__name__}; write Similarity(points, scale)")
         self.solver, self._plan, self.similarity, self._groups = solver, solver, similarity, distinct(similarity)
         self._core = core = similarity.detach() if self._groups is None else similarity.detach().subset(self._groups[0])
-        self._shift, self._ones = _shift(core), None
+        self._shift, self._ones = _shift(core) if core._matrix is None else 1.0, None
         self._use(_product(core, self._shift, solver.rtol or TOLERANCE[core.dtype]))
         self._precondition = _preconditioner(solver.preconditioner, core, self._shift)
 

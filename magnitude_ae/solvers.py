@@ -247,12 +247,12 @@ class Cholesky(Solver):
     tensor([0.7311, 0.7311], dtype=torch.float64)
     """
     def _factorise(self, similarity):
-        shift = min(1.0, 2 * -math.expm1(-similarity.t * diameter(similarity)))
-        if 0 < shift < 1:
+        shift = _shift(similarity)
+        if shift < 1:
             apply = _shifted(similarity, shift, self._lower)
             if apply is not None: return apply, None
         L, failed = self._lower(_filled(similarity, lambda distances: (distances * -similarity.t).exp_(), upper=True))
-        if failed or _doubtful(similarity, L, 1.0): raise NotPositiveDefiniteError(_indefinite(similarity))
+        if failed or _doubtful(L): raise NotPositiveDefiniteError(_indefinite(similarity))
         return lambda b: _substitute(L, b), similarity
 
     def _lower(self, matrix):
@@ -267,10 +267,9 @@ def _substitute(L, b):  # L (n, n) lower triangular, b (n, k)
     return torch.linalg.solve_triangular(L.mT, torch.linalg.solve_triangular(L, b, upper=False), upper=True)
 
 # %% ../nbs/03_solvers.ipynb #a0cf275b
-def _doubtful(similarity, L, largest):  # largest: the entries of the factored matrix's diagonal
-    "Whether a factor of a space that may be indefinite has a pivot of the size of rounding."
-    if similarity._matrix is None: return False
-    return (L.diagonal().min() ** 2 < 8 * torch.finfo(L.dtype).eps * largest).item()
+def _doubtful(L):  # the factor of a matrix with ones on its diagonal
+    "Whether a factor has a pivot of the size of rounding."
+    return (L.diagonal().min() ** 2 < 8 * torch.finfo(L.dtype).eps).item()
 
 # %% ../nbs/03_solvers.ipynb #9899c2ff
 def diameter(space):
@@ -279,13 +278,19 @@ def diameter(space):
     sides = space.points.detach().amax(0) - space.points.detach().amin(0)
     return sides.double().norm(p=1 if space.metric == "cityblock" else 2).item()
 
+def _shift(similarity):
+    "s, a power of two at most 1 and at least 1 − 1/Mag for coordinates, such that K is well conditioned at small scales."
+    proved = similarity._matrix is None and (similarity.metric == "cityblock" or similarity.points.shape[1] <= 3)
+    reach = -math.expm1(-similarity.t * diameter(similarity)) * (1 if proved else 2)
+    return min(1.0, 2.0 ** math.ceil(math.log2(reach))) if reach > 0 else 1.0
+
 # %% ../nbs/03_solvers.ipynb #f396a872
 def _shifted(similarity, shift, lower):  # shift: s, in (0, 1); lower: a function that factors a matrix
     "A function that applies ζ⁻¹ through K, or None when K is not positive definite."
     t = similarity.t
-    K = _filled(similarity, lambda distances: (distances * -t).expm1_().add_(shift).div_(shift), upper=True)
+    K = _filled(similarity, lambda distances: (distances * -t).expm1_().div_(shift).add_(1), upper=True)
     L, failed = lower(K)
-    if failed or _doubtful(similarity, L, 1.0): return None
+    if failed or _doubtful(L): return None
     x = _substitute(L, torch.ones(len(K), 1).to(K))
     rest = (1 - shift) / (shift + (1 - shift) * x.sum())
     def apply(b):

@@ -18,8 +18,8 @@ from scipy.optimize import brentq
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from .similarity import Similarity, as_tensor, check_finite, free_bytes, require_memory, restore, distinct, _pairwise, _pullback
-from .solvers import LU, TOLERANCE, Cholesky, Factor, SingularSimilarityError, Solution, Solver, _substitute
-from .fast_solvers import ConjugateGradient, _shift
+from .solvers import LU, TOLERANCE, Cholesky, Factor, SingularSimilarityError, Solution, Solver, _shift, _substitute
+from .fast_solvers import ConjugateGradient
 
 # %% ../nbs/05_weighting.ipynb #38ea4ce7
 _MANY, _MANY_IN_SPACE = 7000, 5000  # points from which conjugate gradients beat a factorisation: in general, and in up to three dimensions
@@ -193,13 +193,15 @@ class _Magnitudes:
         L, failed = Cholesky()._lower(_damped(self.coarse, t, shift, self.rooms[0]))
         if failed: return None
         M = _damped(self.distances, t, shift, self.rooms[1])
-        v = _substitute(L, torch.ones_like(self.coarse[:, :1])).double()
-        r = 1 - M @ v
-        d = _substitute(L, r.float()).double()
-        rho, last = (d.norm() / v.norm()).item(), (r * d).sum().item()
-        sigma = (v.sum() + (v * r).sum()).item() + last
-        if not (rho < 0.01 and rho**2 * last < 1e-13 * sigma): return None
-        return sigma / (1 + (1 - shift) * sigma)
+        v, error = _substitute(L, torch.ones_like(self.coarse[:, :1])).double(), None
+        for _ in range(4):
+            r = 1 - M @ v
+            d = _substitute(L, r.float()).double()
+            error = error or (d.norm() / v.norm()).item()
+            sigma, last = (v.sum() + (v * r).sum() + (r * d).sum()).item(), (r * d).sum().item()
+            if not error < 0.01: return None
+            if error * last <= 1e-13 * sigma: return sigma / (1 + (1 - shift) * sigma)
+            v = v + d
 
 # %% ../nbs/05_weighting.ipynb #63a913dc
 def _magnitudes(space, scales, solver=None):

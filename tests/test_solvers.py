@@ -10,7 +10,7 @@ from known_spaces import K32_POLE, k32, line
 from scipy.spatial.distance import cdist
 
 import magnitude_ae as mag
-from magnitude_ae.solvers import TOLERANCE, residual
+from magnitude_ae.solvers import TOLERANCE, _shift, _shifted, residual
 
 SOLVERS = [mag.Inverse(), mag.LU(), mag.Cholesky(), mag.Schur(16)]
 named = pytest.mark.parametrize("solver", SOLVERS, ids=lambda s: type(s).__name__)
@@ -462,3 +462,14 @@ def test_a_factor_takes_the_place_of_its_matrix():
         L, failed = solver._lower(mag.similarity_matrix(points).triu())
         assert not failed
         torch.testing.assert_close(L.tril() @ L.tril().T, mag.similarity_matrix(points))
+
+
+@pytest.mark.parametrize("metric, d", [("euclidean", 1), ("euclidean", 2), ("euclidean", 3), ("cityblock", 5), ("euclidean", 8), ("euclidean", 50)])
+@pytest.mark.parametrize("scale", [1e-6, 0.01, 0.3])
+def test_the_shift_is_large_enough_and_not_much_larger(metric, d, scale):
+    "K is positive definite for s > 1 − 1/Mag; a cube full of points comes closest to the bound."
+    points = torch.from_numpy(np.random.default_rng(d).uniform(size=(2000, d)))
+    similarity = mag.Similarity(points, scale, metric)
+    s, wanted = _shift(similarity), 1 - 1 / mag.magnitude(points, scale, metric=metric).item()
+    assert wanted < s <= 1 and (s < 8 * wanted or s == 1)
+    assert _shifted(similarity, s, mag.Cholesky()._lower) is not None or s == 1

@@ -588,3 +588,19 @@ def test_hard_cases_fall_back_to_a_factorisation():
         warnings.simplefilter("error")
         answer = mag.solve(points)
     assert answer.converged
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("shift", [1e-16, 2e-16])
+def test_twins_that_rounding_cannot_tell_apart_share_their_weight(seed, shift):
+    points = mag.datasets.disc(300, random_state=seed)
+    answer = mag.solve(np.vstack([points, points[:3] + shift]))
+    assert answer.converged
+    np.testing.assert_allclose(answer.value[300:], answer.value[:3], rtol=1e-6, atol=1e-9)
+    np.testing.assert_allclose(answer.value[:3] + answer.value[300:], mag.weighting(points)[:3], atol=1e-8)
+
+
+def test_cholesky_does_not_believe_a_pivot_of_the_size_of_rounding():
+    points = mag.datasets.disc(300, random_state=0)
+    with pytest.raises(mag.NotPositiveDefiniteError, match="points nearly coincide.*solver=None, which merges them"):
+        mag.weighting(np.vstack([points, points[:1] + [3e-16, 0]]), solver=mag.Cholesky())
