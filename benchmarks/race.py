@@ -3,8 +3,8 @@
     python benchmarks/race.py [--sizes 250 500 ...] [--repeats 7] [--out results/benchmarks/race.json]
 
 Points uniform in a disc of constant density, 2-D, float32. Methods take turns, so that a drift of the machine's speed
-meets all of them; medians are stored. `inverse` and `LU` are differentiated by autograd, `Cholesky` is
-`mag.weighting(points)` at its defaults, everything from points to gradient included in all three. Accuracy at each
+meets all of them; medians are stored. `inverse` and `LU` are differentiated by autograd, `Cholesky` is `mag.weighting`
+with `mag.Cholesky()`, everything from points to gradient included in all three. Accuracy at each
 size is measured against float64 LU and stored beside the times.
 """
 import argparse, json, platform, time
@@ -22,7 +22,7 @@ def dense_zeta(points):
 METHODS = {
     "inverse": lambda x: torch.linalg.inv(dense_zeta(x)).sum(1),
     "LU": lambda x: torch.linalg.solve(dense_zeta(x), torch.ones(len(x), dtype=x.dtype)),
-    "Cholesky": lambda x: mag.weighting(x),
+    "Cholesky": lambda x: mag.weighting(x, solver=mag.Cholesky()),
 }
 
 
