@@ -198,8 +198,7 @@ def _require_coordinates(solver, similarity):
     "Raises `ValueError` for a space given by its distances alone."
     if similarity._matrix is None: return
     how = "given by a matrix of distances" if similarity.metric == "precomputed" else f"under metric={similarity.metric!r}"
-    raise ValueError(f"{type(solver).__name__} needs coordinates under 'euclidean' or 'cityblock', and this space is {how}; "
-                     "use mag.Cholesky(), mag.LU() or mag.ConjugateGradient(preconditioner=None)")
+    raise ValueError(f"{type(solver).__name__} needs coordinates under 'euclidean' or 'cityblock', and this space is {how}; use mag.Cholesky(), mag.LU() or mag.ConjugateGradient(preconditioner=None)")
 
 # %% ../nbs/04_fast_solvers.ipynb #9fe5bda4
 class VecchiaFactor(Factor):
@@ -699,6 +698,8 @@ def _zeta_times(self, v):  # self: IterativeFactor
     "ζv through the tiles of M."
     return self._tiles @ v + (1 - self._shift) * v.sum(0)
 
+IterativeFactor._zeta_times = _zeta_times
+
 # %% ../nbs/04_fast_solvers.ipynb #5b91f841
 def _pulled_fast(self, left, right, wanted):  # self: IterativeFactor; left, right (n,) or (n, k)
     "The gradient of Σ_k left_kᵀ ζ right_k with respect to points and scale."
@@ -718,8 +719,6 @@ def _starting(self, start, k):  # self: IterativeFactor
     start = _right_hand_side(self.similarity, start).double().reshape(len(self.similarity), -1)
     if start.shape[1] != k: raise ValueError(f"start must have {k} column(s) like right_hand_side, not {start.shape[1]}")
     return _to_groups(start, self._groups) if self._groups is None else _to_groups(start, self._groups) * self._groups[2][:, None]
-
-IterativeFactor._zeta_times = _zeta_times
 
 # %% ../nbs/04_fast_solvers.ipynb #e29d20e2
 _TOO_RICH = "HODLR is for one or two dimensions: use mag.ConjugateGradient(), or raise rtol"
@@ -861,7 +860,6 @@ class HODLR(Solver):
 # %% ../nbs/04_fast_solvers.ipynb #b646fe09
 def log_determinant(factor: Any) -> float:  # of HODLR or of ConjugateGradient(preconditioner=HODLR(...))
     "log det ζ of the distinct points, to the accuracy of the hierarchy's rtol. Raises `TypeError` for other factors."
-    hierarchy = getattr(factor, "_precondition", None)
-    if not isinstance(hierarchy, _Hierarchy): raise TypeError("log_determinant needs a factor made by mag.HODLR()")
-    ones, rest = torch.ones(len(factor._core), 1, dtype=torch.float64, device=factor._core.device), 1 - factor._shift
-    return (hierarchy.log_determinant + torch.log1p(rest * hierarchy(ones).sum())).item()
+    if not isinstance(hierarchy := getattr(factor, "_precondition", None), _Hierarchy): raise TypeError("log_determinant needs a factor made by mag.HODLR()")
+    total = hierarchy(torch.ones_like(factor._core.points[:, :1], dtype=torch.float64)).sum()
+    return (hierarchy.log_determinant + torch.log1p((1 - factor._shift) * total)).item()
