@@ -215,7 +215,7 @@ def _tidy(
     ax.tick_params(labelsize="small", pad=0 if len(extent) == 3 else 2)
     _lay_paper(ax)
     if len(extent) == 3:
-        ax.set_box_aspect(np.maximum(share, 0.1), zoom=0.95 if pad > 0 else 1)
+        ax.set_box_aspect(np.maximum(share, 0.1), zoom=0.95)
         if (ax.elev, ax.azim) == (30, -60): ax.view_init(24, -60) # nobody has chosen another view
     else:
         ax.set_aspect("equal", adjustable="datalim")
@@ -285,7 +285,8 @@ def _draw_classes(
 ) -> Any: # matplotlib's collection
     "The points as drawn, every class in a colour of its own."
     numbers, colors = _class_colors(labels, len(points))
-    dots = _dots(ax, points, size, color=np.array(list(colors.values()))[numbers])
+    palette = list(colors.values())
+    dots = _dots(ax, points, size, color=[palette[k] for k in numbers])
     for name, color in colors.items(): ax.plot(*[[]] * points.shape[1], "o", ms=6, color=color, mew=0, label=name) # what the legend shows
     if colorbar: ax.legend(loc="center left", bbox_to_anchor=(1.02 if points.shape[1] == 2 else 1.1, 0.5), frameon=False, handletextpad=0.1)
     return dots
@@ -464,7 +465,7 @@ def _player(
     animation: "FuncAnimation", # of matplotlib
 ) -> str:
     "The animation as HTML that fetches nothing: pictures, buttons and script in one piece."
-    html = re.sub(r"<link[^>]*>", "", animation.to_jshtml(embed_frames=True))
+    html = re.sub(r"<link[^>]*>", "", animation.to_jshtml(embed_frames=True)).replace("<img ", '<img alt="film" ', 1)
     return re.sub(r'<i class="fa fa-([^"]*)"></i>', lambda icon: _BUTTONS.get(icon[1], icon[1]), html)
 
 _PAGE = '<!DOCTYPE html>\n<html lang="en">\n<head><meta charset="utf-8"><title>{}</title><style>:root {{ color-scheme: light dark }}</style></head>\n<body>{}</body>\n</html>\n'
