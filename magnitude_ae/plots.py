@@ -142,22 +142,26 @@ def _lay_paper(
         axis._axinfo["grid"].update(color="white", linewidth=0.8) # matplotlib offers no other way to colour this grid
 
 # %% ../nbs/02_plots.ipynb #3300b30b
+_GREY = "#777777"
+
 def _ink(
     ax: Any, # axes
 ) -> str: # a colour
     "The colour of what is written around the axes: the theme's, or a grey for any ground when the figure is transparent."
     from matplotlib.colors import to_hex, to_rgba
-    return "#777777" if to_rgba(ax.figure.figure.get_facecolor())[3] < 0.5 else to_hex(ax.xaxis.label.get_color())
+    return _GREY if to_rgba(ax.figure.figure.get_facecolor())[3] < 0.5 else to_hex(ax.xaxis.label.get_color())
 
+# %% ../nbs/02_plots.ipynb #9e5bd970
 def _write(
-    *several: Any, # finished axes, those of colour bars too
+    ax: Any, # finished axes
 ) -> None:
-    "Nothing: writes what stands around the axes in ink that shows on every ground, when the figure is transparent."
-    for ax in several:
-        if (ink := _ink(ax)) != "#777777": continue
-        ax.tick_params(which="both", colors=ink)
-        for part in (ax.title, *(axis.label for axis in ax._axis_map.values()), *ax.texts, *(ax.get_legend().get_texts() if ax.get_legend() else [])): part.set_color(ink)
-        for spine in (*ax.spines.values(), *(axis.line for axis in ax._axis_map.values() if hasattr(axis, "line"))): spine.set_color(ink)
+    "Nothing: writes what stands around the axes in the ink for any ground, when the figure is transparent."
+    if _ink(ax) != _GREY: return
+    axes, legend = ax._axis_map.values(), ax.get_legend()
+    texts = [ax.title, *ax.texts, *(axis.label for axis in axes), *(legend.get_texts() if legend else [])]
+    lines = [*ax.spines.values(), *(axis.line for axis in axes if hasattr(axis, "line"))] # those of axes in space
+    for part in texts + lines: part.set_color(_GREY)
+    ax.tick_params(which="both", colors=_GREY)
 
 # %% ../nbs/02_plots.ipynb #0fe48589
 def weighting_colormap(
@@ -215,7 +219,7 @@ def _tidy(
     ax.tick_params(labelsize="small", pad=0 if len(extent) == 3 else 2)
     _lay_paper(ax)
     if len(extent) == 3:
-        ax.set_box_aspect(np.maximum(share, 0.1), zoom=0.95 if pad > 0 else 1)
+        ax.set_box_aspect(np.maximum(share, 0.1), zoom=0.95)
         if (ax.elev, ax.azim) == (30, -60): ax.view_init(24, -60) # nobody has chosen another view
     else:
         ax.set_aspect("equal", adjustable="datalim")
@@ -254,6 +258,7 @@ def _nearness(
     box = proj_transform(*np.transpose(list(product(ax.get_xlim(), ax.get_ylim(), ax.get_zlim()))), view)[2]
     return np.clip((box.max() - proj_transform(*points, view)[2]) / np.ptp(box), 0, 1)
 
+# %% ../nbs/02_plots.ipynb #f16c5bcf
 def _project(
     dots: Any, # scattered points in space
     size: float, # area of a marker in the middle of the box, points²
@@ -285,7 +290,8 @@ def _draw_classes(
 ) -> Any: # matplotlib's collection
     "The points as drawn, every class in a colour of its own."
     numbers, colors = _class_colors(labels, len(points))
-    dots = _dots(ax, points, size, color=np.array(list(colors.values()))[numbers])
+    palette = list(colors.values())
+    dots = _dots(ax, points, size, color=[palette[k] for k in numbers])
     for name, color in colors.items(): ax.plot(*[[]] * points.shape[1], "o", ms=6, color=color, mew=0, label=name) # what the legend shows
     if colorbar: ax.legend(loc="center left", bbox_to_anchor=(1.02 if points.shape[1] == 2 else 1.1, 0.5), frameon=False, handletextpad=0.1)
     return dots
@@ -464,9 +470,10 @@ def _player(
     animation: "FuncAnimation", # of matplotlib
 ) -> str:
     "The animation as HTML that fetches nothing: pictures, buttons and script in one piece."
-    html = re.sub(r"<link[^>]*>", "", animation.to_jshtml(embed_frames=True))
+    html = re.sub(r"<link[^>]*>", "", animation.to_jshtml(embed_frames=True)).replace("<img ", '<img alt="film" ', 1)
     return re.sub(r'<i class="fa fa-([^"]*)"></i>', lambda icon: _BUTTONS.get(icon[1], icon[1]), html)
 
+# %% ../nbs/02_plots.ipynb #bdc4f04b
 _PAGE = '<!DOCTYPE html>\n<html lang="en">\n<head><meta charset="utf-8"><title>{}</title><style>:root {{ color-scheme: light dark }}</style></head>\n<body>{}</body>\n</html>\n'
 
 # %% ../nbs/02_plots.ipynb #165c3aca
@@ -548,6 +555,7 @@ def _set_stage(
     ax.figure.figure.draw_without_rendering()
     ax.figure.figure.set_layout_engine("none")
 
+# %% ../nbs/02_plots.ipynb #6a99336f
 def _move(
     artist: Any, # scattered points
     points: np.ndarray, # (n, k) where they shall be
@@ -695,7 +703,7 @@ def weighting_against(
     *,
     ax: Any = None, # axes to draw on; None makes a new figure
     title: str | None = None, # text before the correlation
-    size: float | None = None, # area of a marker in points²; None chooses by n
+    size: float | None = None, # area of a marker in points²; None chooses by n and the room
 ) -> "Axes": # the axes
     """The axes with each point at (weight in the input, weight in the embedding), the diagonal, and ρ. Raises as `scatter` does. Source: report, section 3.4.
 
@@ -710,7 +718,7 @@ def weighting_against(
     low, high = np.nanmin(both), np.nanmax(both)
     margin = 0.05 * (high - low) or 0.5
     ax.axline((low, low), slope=1, color="0.6", lw=1, zorder=0, label="equal")
-    size = float(np.clip(9000 / len(first), 3, 30)) if size is None else _number("size", size, 0)
+    size = _marker_size(ax, len(first)) if size is None else _number("size", size, 0)
     _dots(ax, np.column_stack([first, second]), size, color="#832db6", alpha=0.5)
     ends = low - margin, high + margin
     ax.set(xlim=ends, ylim=ends, aspect="equal", xlabel="weight in the input", ylabel="weight in the embedding")
@@ -744,6 +752,7 @@ def _draw_limits(
     n_points: float | None, # upper limit, or None
 ) -> None:
     "Nothing: draws the limits 1 and n with their names, each only once on the same axes."
+    if n_points is not None: _number("n_points", n_points, 0)
     for value, name in ((1, "one point"), (n_points, f"n = {n_points} points")):
         if value is None or any(line.get_gid() == f"limit {value}" for line in ax.lines): continue
         ax.axhline(value, color="0.6", lw=1, ls="--", zorder=0, gid=f"limit {value}")
@@ -776,7 +785,6 @@ def magnitude_curve(
     color = PETROFF[sum(line.get_gid() == "curve" for line in ax.lines) % len(PETROFF)]
     ax.plot(scales, magnitudes, color=color, lw=2, marker="." if len(scales) < 20 else None, label=label, gid="curve")
     ax.set(xscale="log", yscale="log", xlabel="scale t (1 / unit of distance)", ylabel="magnitude (effective points)")
-    if n_points is not None: _number("n_points", n_points, 0)
     _draw_limits(ax, n_points)
     if marks is not None: _mark_scales(ax, scales, magnitudes, marks)
     if title is not None: ax.set_title(title)
