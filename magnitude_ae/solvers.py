@@ -269,7 +269,7 @@ def _substitute(L, b):  # L (n, n) lower triangular, b (n, k)
 # %% ../nbs/03_solvers.ipynb #a0cf275b
 def _doubtful(L):  # the factor of a matrix with ones on its diagonal
     "Whether a factor has a pivot of the size of rounding."
-    return (L.diagonal().min() ** 2 < 8 * torch.finfo(L.dtype).eps).item()
+    return (L.diagonal().min() ** 2 < 16 * torch.finfo(L.dtype).eps).item()
 
 # %% ../nbs/03_solvers.ipynb #9899c2ff
 def diameter(space):

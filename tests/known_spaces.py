@@ -60,7 +60,12 @@ class KnownSpace:
 
     def tolerance(self, scale, dtype="float64") -> float:
         "The relative error to ask for: 1e-10 (1e-4 in float32), more only where rounding the distances alone costs more."
-        amplified = 2000 * float(np.finfo(dtype).eps) * min(1.0, scale) ** -self.growth if self.growth else 0.0
+        eps = float(np.finfo(dtype).eps)
+        amplified = 2000 * eps * min(1.0, scale) ** -self.growth if self.growth else 0.0
+        if self.metric == "cityblock":  # the smallest eigenvalue of a rectangle is the product of its sides: both may be small
+            axes = [np.unique(axis) for axis in self.points.T]
+            sides = np.prod([min(1.0, scale * np.diff(axis).min(initial=np.inf)) for axis in axes])
+            amplified = max(amplified, eps * min(1.0, scale * sum(np.ptp(axis) for axis in axes)) / sides)
         return max(1e-10 if dtype == "float64" else 1e-4, amplified)
 
     def __str__(self):
