@@ -112,7 +112,7 @@ _LISTEN = """
 export default { render };
 """
 
-# %% ../nbs/13_explore.ipynb #9a88dd6f
+# %% ../nbs/13_explore.ipynb #0f3b97bc
 _STYLE = """
 .magnitude-frame { position: relative; display: inline-block; max-width: 100%; line-height: 0; background: white; border-radius: 4px; overflow: hidden; }
 .magnitude-frame img { max-width: 100%; height: auto; user-select: none; -webkit-user-select: none; }
@@ -120,6 +120,7 @@ _STYLE = """
 .magnitude-frame img:focus-visible { outline: 2px solid #3f90da; outline-offset: -2px; }
 .magnitude-mark { position: absolute; pointer-events: none; box-sizing: border-box; min-width: 5px; min-height: 5px; border: 1.5px solid #1f6fb5; background: #3f90da33; }
 .magnitude-mark[hidden] { display: none; }
+.magnitude-table th, .magnitude-table td { text-align: right; padding: 0 0.8em; }
 """
 
 class Picture(anywidget.AnyWidget):
@@ -183,7 +184,11 @@ def _badge(kind, text):
     safe = str(text).replace("&", "&amp;").replace("<", "&lt;")
     return f'<span class="magnitude-badge" style="background:{ground};color:{ink};border-radius:4px;padding:2px 8px;line-height:1.9">{sign} {safe}</span>'
 
-# %% ../nbs/13_explore.ipynb #69815000
+# %% ../nbs/13_explore.ipynb #daf648fa
+class _Drawing(Figure):
+    "A figure that shows itself in a notebook without pyplot."
+    def _repr_png_(self): return png(self)
+
 def _drawable(points):
     "Coordinates to draw, (n, 2) or (n, 3)."
     if points.shape[1] == 1: return np.column_stack([points, np.zeros(len(points))])
@@ -192,16 +197,26 @@ def _drawable(points):
 
 def _figure(rows, heights, widths):  # for each row: the dimensions of its panels, its height in inches, the panels' shares of the width
     "A figure with rows of panels in fixed places, so that nothing jumps from one picture to the next, and its axes row by row."
-    figure, axes = Figure(figsize=(10.5, sum(heights)), dpi=90), []
+    figure, axes = _Drawing(figsize=(10.5, sum(heights)), dpi=90), []
     parts = figure.subfigures(len(rows), 1, height_ratios=heights, squeeze=False)[:, 0]
     for part, row, height, room in zip(parts, rows, heights, widths):
-        grid = part.add_gridspec(1, len(row), left=0.07, right=0.98, bottom=0.55 / height, top=1 - 0.35 / height, wspace=0.35, width_ratios=room)
-        axes.append([part.add_subplot(place, projection="3d" if dimension == 3 else None) for place, dimension in zip(grid, row)])
+        grid = part.add_gridspec(1, len(row), left=0.07, right=0.98, bottom=0.5 / height, top=1 - 0.3 / height, wspace=0.38, width_ratios=room)
+        axes.append([_flat_axes(part, place) if dimension == 2 else _deep_axes(part, place) for place, dimension in zip(grid, row)])
     return figure, axes
 
-_THREE = [1.4, 1, 1]  # the first has the colour bar
+def _flat_axes(part, place): return part.add_subplot(place)
 
-# %% ../nbs/13_explore.ipynb #f7191650
+def _deep_axes(part, place):
+    "Axes in space, which leave wide margins of their own: they reach beyond their place."
+    ax = part.add_subplot(place, projection="3d")
+    left, bottom, width, height = ax.get_position().bounds
+    ax.set_position((left - 0.22 * width, bottom - 0.15 * height, 1.44 * width, 1.15 * height))
+    ax.set(xlabel=" ", ylabel=" ", zlabel=" ")
+    return ax
+
+_THREE = [1.25, 1.2, 1]  # the second has a colour bar
+
+# %% ../nbs/13_explore.ipynb #cd948b85
 def scale_figure(points: Any,           # (n, d)
                  input_weighting: Any,  # (n,) their weights at this scale
                  scale: float,          # t, one over the unit of distance
@@ -213,17 +228,18 @@ def scale_figure(points: Any,           # (n, d)
     >>> import magnitude_ae as mag
     >>> points = [[0.0, 0.0], [1.0, 0.0], [3.0, 0.0]]
     >>> len(mag.explore.scale_figure(points, mag.weighting(points), 1.0, *mag.magnitude_function(points)).axes)
-    4
+    3
     """
     points, weights = _drawable(_flat(points, "points")), np.asarray(input_weighting, dtype=float)
-    figure, [[left, middle, right]] = _figure([[points.shape[1], 2, 2]], [3.3], [_THREE])
-    plots.scatter(points, weights, ax=left, title=f"t = {scale:.3g}")
+    figure, [[left, middle, right]] = _figure([[points.shape[1], 2, 2]], [3.3], [[1.25, 1, 1]])
+    plots.scatter(points, weights, ax=left, title=f"t = {scale:.3g}", colorbar=False)  # the histogram is its key
     _, edges, bars = middle.hist(weights, bins=40)
     shown = left.collections[0]
     for bar, edge in zip(bars, edges): bar.set_facecolor(shown.to_rgba(edge + (edges[1] - edges[0]) / 2))
     middle.set(xlabel="weight", ylabel="points", title=f"weights {weights.min():.2g} to {weights.max():.2g}")
     middle.spines[["top", "right"]].set_visible(False)
     plots.magnitude_curve(scales, magnitudes, ax=right, n_points=len(points), marks={"here": float(np.clip(scale, np.min(scales), np.max(scales)))})
+    right.minorticks_off()  # they take a tenth of the time
     right.set_title(f"magnitude {weights.sum():.1f} of {len(points)}")
     return figure
 
@@ -324,20 +340,20 @@ def scale(points: Any = None,  # (n, d), or a mapping from names to such; None: 
     """
     return _Scale(SHAPES if points is None else _named(points) | SHAPES)
 
-# %% ../nbs/13_explore.ipynb #2720f83b
+# %% ../nbs/13_explore.ipynb #ee330cca
 def _trio(axes, points, latent, input_weighting, latent_weighting):
     "The input, its latent and weight against weight."
-    plots.scatter(_drawable(points), input_weighting, ax=axes[0], title="input")
+    plots.scatter(_drawable(points), input_weighting, ax=axes[0], title="input", colorbar=False)
     if latent is None:
         axes[1].text(0.5, 0.5, "nothing learnt yet", ha="center", va="center", color="0.4", transform=axes[1].transAxes)
         for ax in axes[1:]: ax.set_axis_off()
         return
-    plots.scatter(_drawable(latent), input_weighting, ax=axes[1], title="latent, in the input's colours", colorbar=False)
+    plots.scatter(_drawable(latent), input_weighting, ax=axes[1], title="latent, in the input's colours", label="weight in the input")
     plots.weighting_against(input_weighting, latent_weighting, ax=axes[2])
 
 def _dimension(points): return 3 if points is not None and points.shape[1] == 3 else 2  # of the axes that show them
 
-# %% ../nbs/13_explore.ipynb #9b435cdd
+# %% ../nbs/13_explore.ipynb #a6f53979
 def training_figure(points: Any,                  # (n, d)
                     latent: Any,                  # (n, k), or None when there is none yet
                     input_weighting: Any,         # (n,)
@@ -356,11 +372,13 @@ def training_figure(points: Any,                  # (n, d)
     rows = [[_dimension(points), _dimension(latent), 2], *[[2]] * (history is not None)]
     figure, axes = _figure(rows, [3.2, 2.2][:len(rows)], [_THREE, [1]])
     _trio(axes[0], points, latent, input_weighting, latent_weighting)
-    if limits is not None: _fix(axes[0][1], limits)
+    if limits is not None:
+        _fix(axes[0][1], limits)
+        _fix(axes[0][2], [[min(np.min(input_weighting), 0)] * 2, [max(np.max(input_weighting), 1)] * 2])
     if history is not None: _losses(axes[1][0], history, epoch)
     return figure
 
-# %% ../nbs/13_explore.ipynb #f1fa0f71
+# %% ../nbs/13_explore.ipynb #22970424
 def _fix(ax, limits):
     "Gives the axes these limits, (2, 2) or (2, 3), with some margin."
     low, high = np.asarray(limits, dtype=float)
@@ -377,7 +395,7 @@ def _losses(ax, history, epoch):
     ax.set_ylabel("loss")
     ax.legend(frameon=False, fontsize="small", loc="upper right", ncols=3)
 
-# %% ../nbs/13_explore.ipynb #873b50c9
+# %% ../nbs/13_explore.ipynb #5986b13e
 class _Run(threading.Thread):
     "A training in a thread of its own, shown now and then, that can be paused and stopped."
     def __init__(self, model, points, show, seconds):  # show: called with the `Training`, and with None at the end; seconds: between two calls, at least
@@ -403,7 +421,7 @@ class _Run(threading.Thread):
         self.state = "failed" if self.error else "stopped" if self.stopping else "finished"
         self.show(None)
 
-# %% ../nbs/13_explore.ipynb #cdb7794a
+# %% ../nbs/13_explore.ipynb #baf83347
 def _moment(training):
     "Latent (n, k), both weightings (n,) and history of a running training; None where they cannot be had."
     with torch.no_grad(): latent = training.network().encode(training.points).cpu().double().numpy()
@@ -417,7 +435,7 @@ def _outcome(model):
     weights = (_array(part, "weighting", 1) for part in (model.weighting_, model.embedding_weighting_))
     return _flat(model.embedding_, "latent"), *weights, model.history_
 
-# %% ../nbs/13_explore.ipynb #06b2f7cc
+# %% ../nbs/13_explore.ipynb #0e7547a0
 class _Watched(_Explorer):
     "What is known of a training, shown and told."
     def __init__(self, points, model, controls):
@@ -441,7 +459,7 @@ class _Watched(_Explorer):
         if error: told = f"{told}. {type(error).__name__}: {error}"
         return f"A training, {told}", _badge("bad" if error else "plain", told)
 
-# %% ../nbs/13_explore.ipynb #6a6f6c75
+# %% ../nbs/13_explore.ipynb #8a55c42a
 class _Training(_Watched):
     "Four buttons over a training."
     def __init__(self, points, model, seconds):
@@ -469,7 +487,7 @@ class _Training(_Watched):
         useful = {"training": ("pause", "stop"), "paused": ("resume", "stop")}.get(self.state, ("start",))
         for name in ("start", "pause", "resume", "stop"): getattr(self, name).disabled = name not in useful
 
-# %% ../nbs/13_explore.ipynb #f71ca499
+# %% ../nbs/13_explore.ipynb #254735eb
 def _see(self, training):  # self: _Training; training: None when it is over
     "Shows where the training is."
     if training is not None: self._moment, self._planned = _moment(training) or self._moment, sum(phase.n_epochs for phase in training.phases)
@@ -485,7 +503,7 @@ def _wait(self, seconds: float | None = None) -> bool:  # self: _Training
 
 _Training._see, _Training.wait = _see, _wait  # type: ignore[attr-defined]
 
-# %% ../nbs/13_explore.ipynb #84eef0d5
+# %% ../nbs/13_explore.ipynb #fbfbdb09
 def training(points: Any,              # (n, d), or images where the autoencoder takes them
              autoencoder: Any = None,  # a `MagnitudeAutoencoder` with the settings to train by; None: the default one
              *, seconds: float = 0.5,  # between two pictures, at least
@@ -506,7 +524,7 @@ def training(points: Any,              # (n, d), or images where the autoencoder
     if not isinstance(model, MagnitudeAutoencoder): raise TypeError(f"autoencoder is {model!r}: it must be a MagnitudeAutoencoder(...), or None for the default one")
     return _Training(points, model, check_positive("seconds", seconds, whole=False))
 
-# %% ../nbs/13_explore.ipynb #a220830d
+# %% ../nbs/13_explore.ipynb #10f18463
 class _Epochs(_Explorer):
     "A slider over snapshots, which can play."
     def __init__(self, points, snapshots, scale, history):
@@ -530,7 +548,7 @@ class _Epochs(_Explorer):
         told = f"after {self.slider.value} epochs: ρ = {_correlation(self._weights, self._found()):.2f}"
         return f"The latent {told}", _badge("plain", told)
 
-# %% ../nbs/13_explore.ipynb #34dc6e36
+# %% ../nbs/13_explore.ipynb #0ac128de
 def _checked_scale(points, scale):
     "The scale as a number; chosen from the points (n, d) where none is given."
     return choose_scale(points) if scale is None else float(check_scale(scale))
@@ -546,7 +564,7 @@ def _snapshots(snapshots, points):
         if len(latent) != len(points): raise ValueError(f"snapshots[{epoch!r}] has {len(latent)} rows and points {len(points)}: row i of both must be the same point")
     return found
 
-# %% ../nbs/13_explore.ipynb #3e7c82f0
+# %% ../nbs/13_explore.ipynb #6ce57b92
 def epochs(points: Any,         # (n, d) that were trained on
            snapshots: Any,      # an estimator fitted with the callback `Snapshots`, or a mapping from numbers of epochs to latents (n, k)
            *, scale: Any = None,  # t, one over the unit of distance; None: the estimator's, or `choose_scale(points)`
@@ -565,7 +583,7 @@ def epochs(points: Any,         # (n, d) that were trained on
     if scale is None: scale = getattr(snapshots, "scale_", None)
     return _Epochs(array, _snapshots(snapshots, array), _checked_scale(array, scale), getattr(snapshots, "history_", None))
 
-# %% ../nbs/13_explore.ipynb #0aeb82af
+# %% ../nbs/13_explore.ipynb #a16de78b
 _SETTING = ["task", "recipe", "points", "epochs", "λ", "t"]
 
 def _row(path):
@@ -585,7 +603,7 @@ def _stored_runs(folder):
     if not rows: raise ValueError(f"folder {str(folder)!r} holds no stored trainings: pass one that `magnitude-ae reproduce` has filled, such as 'reproduced/parameters'")
     return pd.DataFrame(rows).drop_duplicates([*_SETTING, "seed"]).reset_index(drop=True)
 
-# %% ../nbs/13_explore.ipynb #47e2e09e
+# %% ../nbs/13_explore.ipynb #52b81c60
 def _walks(runs):
     "Walks by name: the parameter that varies, and the rows (a table)."
     found = {}
@@ -599,7 +617,7 @@ def _walks(runs):
     if not found: raise ValueError("folder holds no two trainings that differ in λ or in t alone; run `magnitude-ae reproduce parameters`")
     return dict(sorted(found.items(), key=lambda item: -len(item[1][1])))
 
-# %% ../nbs/13_explore.ipynb #35290fe8
+# %% ../nbs/13_explore.ipynb #6f27eae9
 def _curves(ax, walk, key, value, columns):
     "Means and runs over the values of a parameter, evenly spaced, with a line at one value."
     values = sorted(walk[key].unique())
@@ -607,7 +625,7 @@ def _curves(ax, walk, key, value, columns):
         line, = ax.plot(range(len(values)), walk.groupby(key)[column].mean(), marker="o", ms=4, label=column)
         ax.plot([values.index(x) for x in walk[key]], walk[column], ".", color=line.get_color(), alpha=0.4)
     ax.axvline(values.index(value), color="0.2", lw=1.2)
-    ax.set_xticks(range(len(values)), [f"{x:.2g}" for x in values], fontsize="small")
+    ax.set_xticks(range(len(values)), [f"{x:.2g}" if x < 1 else f"{x:g}" for x in values], fontsize="small")
     ax.set_xlabel("weighting coefficient λ" if key == "λ" else "scale t (1 / unit of distance)")
     ax.spines[["top", "right"]].set_visible(False)
     ax.legend(frameon=False, fontsize="small")
@@ -635,7 +653,7 @@ def sweep_figure(walk: Any,   # table with a row for each run: λ or t, "reconst
     below[0].set(yscale="log", ylabel="loss")
     return figure
 
-# %% ../nbs/13_explore.ipynb #3c07d752
+# %% ../nbs/13_explore.ipynb #b8d14b5e
 class _Sweep(_Explorer):
     "A choice of walks, a slider along one, and a choice of seeds."
     def __init__(self, walks):
@@ -665,7 +683,7 @@ class _Sweep(_Explorer):
         return (here[here["seed"] == self.seed.value] if (here["seed"] == self.seed.value).any() else here).iloc[0]
     def _state(self): return self.walk.value, self.slider.value, self.seed.value
 
-# %% ../nbs/13_explore.ipynb #d4f60013
+# %% ../nbs/13_explore.ipynb #2081ed1d
 def _run_arrays(run):
     "Points (n, d), latent (n, k) and both weightings (n,) of a stored run."
     said = json.loads(run["path"].read_text(encoding="utf-8"))["configuration"]["experiment"]
@@ -693,7 +711,7 @@ def sweep(folder: Any = "results/experiments",  # where `magnitude-ae reproduce`
     """
     return _SweepExplorer(_walks(_stored_runs(folder)))
 
-# %% ../nbs/13_explore.ipynb #f75e7cea
+# %% ../nbs/13_explore.ipynb #37c38bae
 def linked_figure(points: Any,             # (n, d)
                   latent: Any,             # (n, k)
                   input_weighting: Any,    # (n,)
@@ -714,13 +732,14 @@ def linked_figure(points: Any,             # (n, d)
     figure, axes = _figure(rows, [3.2, 2.2][:len(rows)], [_THREE, [5, 1]])
     _trio(axes[0], points, latent, input_weighting, latent_weighting)
     for ax, places in zip(axes[0], (_drawable(points), _drawable(latent), np.column_stack([input_weighting, latent_weighting]))):
+        if ax.name == "3d": ax.computed_zorder = False  # else the depth of the points decides which lie on top
         if len(chosen): ax.scatter(*places[chosen].T, s=26, color="#1f9bff", edgecolors="white", linewidths=0.5, zorder=5)
     if place is not None: axes[0][1].plot(*place, "*", color="#0b7a0b", mec="white", ms=15, zorder=6)
     if images is None and decoded is not None and len(decoded) in (2, 3): axes[0][0].plot(*np.reshape(decoded, (-1, 1)), "*", color="#0b7a0b", mec="white", ms=15, zorder=6)
     if images is not None: _gallery(axes[1], images, chosen if len(chosen) else np.argsort(-np.asarray(input_weighting))[:24], len(chosen), decoded)
     return figure
 
-# %% ../nbs/13_explore.ipynb #7907635a
+# %% ../nbs/13_explore.ipynb #9b6e7199
 def _square(images):
     "Images as (n, height, width)."
     images = _array(images, "images", None)
@@ -742,7 +761,7 @@ def _gallery(axes, images, rows, n_selected, decoded):
         axes[1].set_title("decoded at ★", fontsize="medium")
     for ax in axes: ax.set_axis_off()
 
-# %% ../nbs/13_explore.ipynb #5ac43703
+# %% ../nbs/13_explore.ipynb #9a2d8185
 def _where(ax, places):
     "Where points (n, 2) or (n, 3) were drawn, in shares of the figure's width and height, (n, 2)."
     if places.shape[1] == 3: places = np.column_stack(proj3d.proj_transform(*places.T, ax.get_proj())[:2])
@@ -759,7 +778,7 @@ def _within(where, rectangle):
     left, bottom, right, top = rectangle
     return (where[:, 0] >= left) & (where[:, 0] <= right) & (where[:, 1] >= bottom) & (where[:, 1] <= top)
 
-# %% ../nbs/13_explore.ipynb #45c97e03
+# %% ../nbs/13_explore.ipynb #1b22ece5
 class _Linked(_Explorer):
     "A picture that is brushed and clicked."
     def __init__(self, points, latent, scale, images, decode):
@@ -789,7 +808,7 @@ class _Linked(_Explorer):
     @selected.setter
     def selected(self, rows): self._set(rows, self.place)
 
-# %% ../nbs/13_explore.ipynb #2a18b022
+# %% ../nbs/13_explore.ipynb #ead005b6
 def _set_selection(self, rows, place):  # self: _Linked
     "Lights up these rows, and decodes this place."
     rows = np.asarray(rows)
@@ -814,7 +833,7 @@ def _clicked(self, change):  # self: _Linked
 
 _Linked._set, _Linked._brushed, _Linked._clicked = _set_selection, _brushed, _clicked  # type: ignore[attr-defined]
 
-# %% ../nbs/13_explore.ipynb #364e07dd
+# %% ../nbs/13_explore.ipynb #31f48a0b
 class _LinkedExplorer(_Linked):
     "The same with its picture."
     def _state(self): return self._selected.tobytes(), None if self.place is None else tuple(self.place)
@@ -852,7 +871,7 @@ def linked(points: Any,          # (n, d)
     if images is not None and len(_square(images)) != len(array): raise ValueError(f"images has {len(images)} entries and points {len(array)} rows: pass one image for each point")
     return _LinkedExplorer(array, found, _checked_scale(array, scale), None if images is None else _square(images), latent.inverse_transform if fitted else None)
 
-# %% ../nbs/13_explore.ipynb #f4d087c0
+# %% ../nbs/13_explore.ipynb #c72d2944
 def methods_figure(points: Any,         # (n, d)
                    embeddings: Mapping[str, Any],  # name -> (n, k)
                    scale: float,          # t, one over the unit of distance
@@ -872,24 +891,25 @@ def methods_figure(points: Any,         # (n, d)
     figure, [above, below] = _figure([[_dimension(points), *map(_dimension, drawn.values())], [2] * (n + 1)], [2.8, 2.8], [[1.15] + [1] * n] * 2)
     wanted, own = weigh(points, scale), {name: weigh(_flat(latent, name), scale) for name, latent in embeddings.items()}
     look: Any = dict(labels=labels) if colours == "labels" else {}
-    plots.scatter(_drawable(points), ax=above[0], title="input", colorbar=False, **look or dict(values=wanted))
+    plots.scatter(_drawable(points), ax=above[0], title="input", colorbar=False, size=6, **look or dict(values=wanted))
     reach = max(np.ptp(places, axis=0).max() for places in drawn.values()) / 2
     for (name, places), top, bottom in zip(drawn.items(), above[1:], below[1:]):
-        plots.scatter(places, ax=top, title=name, colorbar=False, **look or dict(values=own[name] if colours == "own" else wanted))
+        plots.scatter(places, ax=top, title=name, colorbar=False, size=6, **look or dict(values=own[name] if colours == "own" else wanted))
         middle = (places.min(0) + places.max(0)) / 2
         if same_axes: _fix(top, (middle - reach, middle + reach))
-        plots.weighting_against(wanted, own[name], ax=bottom)
+        plots.weighting_against(wanted, own[name], ax=bottom, size=6)
         bottom.legend_.remove()
     below[0].set_axis_off()
+    for ax in (*above[2:], *below[2:]): ax.set_ylabel("")
     return figure
 
-# %% ../nbs/13_explore.ipynb #ef5a3401
+# %% ../nbs/13_explore.ipynb #d813c505
 class _Methods(_Explorer):
     "A choice of scale and of colours over several embeddings."
     def __init__(self, points, embeddings, scale, labels):
         self.points, self.embeddings, self.scale, self.labels = points, embeddings, scale, labels
         self.table = compare_embeddings(points, embeddings, scale)
-        self.lengths = widgets.ToggleButtons(options=["as they come", "matched scale"], description="lengths")
+        self.lengths = widgets.ToggleButtons(options=["as they come", "matched scale"])
         options = [("weights of the input", "input"), ("own weights", "own"), *[("labels", "labels")] * (labels is not None)]
         self.colours = widgets.Dropdown(options=options, description="colours")
         super().__init__("methods", [widgets.HBox([self.lengths, self.colours])])
@@ -909,7 +929,7 @@ class _Methods(_Explorer):
         told = f"{self.lengths.value}: " + ", ".join(f"{name} ρ = {value:.2f}" for name, value in rho.items())
         return f"Embeddings, {told}", _badge("plain", told)
 
-# %% ../nbs/13_explore.ipynb #7638750d
+# %% ../nbs/13_explore.ipynb #8c4ee2bb
 def _candidates(points, embeddings, scale, random_state):
     "Embeddings by name, as arrays; scale."
     if embeddings is None: embeddings = MagnitudeAutoencoder(scale="auto" if scale is None else scale, random_state=random_state).fit(points)
