@@ -6,7 +6,7 @@
 __all__ = ['SHAPES', 'png', 'Picture', 'scale_figure', 'scale', 'training_figure', 'training', 'epochs', 'sweep_figure', 'sweep',
            'linked_figure', 'linked', 'methods_figure', 'methods']
 
-# %% ../nbs/13_explore.ipynb #f0153809
+# %% ../nbs/13_explore.ipynb #5b261380
 import io
 import json
 import threading
@@ -23,7 +23,6 @@ import torch
 import traitlets
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from mpl_toolkits.mplot3d import proj3d
 from scipy.linalg import lapack
 from sklearn.decomposition import PCA
 from . import datasets, plots
@@ -37,16 +36,15 @@ from .strategies import check_positive
 from .weighting import choose_scale, magnitude_function, solve
 from .weighting import weighting as weigh
 
-# %% ../nbs/13_explore.ipynb #8b28a18b
+# %% ../nbs/13_explore.ipynb #e3276a07
 _drawing = threading.RLock()
 
 def png(figure: Any,  # of matplotlib
        ) -> bytes:
     """The figure as a PNG file. Raises `TypeError` for anything else. Source: ours.
 
-    >>> import magnitude_ae as mag; from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-    >>> mag.explore.png(Figure())[1:4]
+    >>> import magnitude_ae as mag, matplotlib.figure
+    >>> mag.explore.png(matplotlib.figure.Figure())[1:4]
     b'PNG'
     """
     if not isinstance(figure, Figure): raise TypeError(f"figure is {type(figure).__name__}: it must be a Figure of matplotlib, such as explorer.figure()")
@@ -145,13 +143,13 @@ class Picture(anywidget.AnyWidget):
         if len(proposal.value) not in (0, size): raise traitlets.TraitError(f"{proposal.trait.name} is {proposal.value!r}: it must be {size} shares between 0 and 1, or []")
         return proposal.value
 
-# %% ../nbs/13_explore.ipynb #8af53eaf
+# %% ../nbs/13_explore.ipynb #e56743c6
 class _Explorer(widgets.VBox):
     "Controls over a picture."
     _setting_up = False  # while controls change together
-    def __init__(self, name, controls):
+    def __init__(self, name, controls, below=()):
         self.picture, self.badge, self._kept, self._name = Picture(), widgets.HTML(), {}, name
-        super().__init__([*controls, self.badge, self.picture])
+        super().__init__([*controls, self.badge, self.picture, *below])
         for part, word in ((self, "explorer"), (self, name), (self.picture, "picture"), (self.badge, "badge")): part.add_class(f"magnitude-{word}")
 
     def refresh(self, *_: Any) -> None:
@@ -184,28 +182,29 @@ def _badge(kind, text):
     safe = str(text).replace("&", "&amp;").replace("<", "&lt;")
     return f'<span class="magnitude-badge" style="background:{ground};color:{ink};border-radius:4px;padding:2px 8px;line-height:1.9">{sign} {safe}</span>'
 
-# %% ../nbs/13_explore.ipynb #daf648fa
+# %% ../nbs/13_explore.ipynb #c5cb19c1
 class _Drawing(Figure):
     "A figure that shows itself in a notebook without pyplot."
     def _repr_png_(self): return png(self)
 
+# %% ../nbs/13_explore.ipynb #cf3f4635
 def _drawable(points):
     "Coordinates to draw, (n, 2) or (n, 3)."
     if points.shape[1] == 1: return np.column_stack([points, np.zeros(len(points))])
     if points.shape[1] <= 3: return points
     return PCA(2).fit_transform(points) if len(points) > 1 else points[:, :2]
 
+# %% ../nbs/13_explore.ipynb #a32965d7
 def _figure(rows, heights, widths):  # for each row: the dimensions of its panels, its height in inches, the panels' shares of the width
     "A figure with rows of panels in fixed places, so that nothing jumps from one picture to the next, and its axes row by row."
     figure, axes = _Drawing(figsize=(10.5, sum(heights)), dpi=90), []
     parts = figure.subfigures(len(rows), 1, height_ratios=heights, squeeze=False)[:, 0]
     for part, row, height, room in zip(parts, rows, heights, widths):
         grid = part.add_gridspec(1, len(row), left=0.07, right=0.98, bottom=0.5 / height, top=1 - 0.3 / height, wspace=0.38, width_ratios=room)
-        axes.append([_flat_axes(part, place) if dimension == 2 else _deep_axes(part, place) for place, dimension in zip(grid, row)])
+        axes.append([part.add_subplot(place) if dimension == 2 else _deep_axes(part, place) for place, dimension in zip(grid, row)])
     return figure, axes
 
-def _flat_axes(part, place): return part.add_subplot(place)
-
+# %% ../nbs/13_explore.ipynb #05c1f4ba
 def _deep_axes(part, place):
     "Axes in space, which leave wide margins of their own: they reach beyond their place."
     ax = part.add_subplot(place, projection="3d")
@@ -214,9 +213,7 @@ def _deep_axes(part, place):
     ax.set(xlabel=" ", ylabel=" ", zlabel=" ")
     return ax
 
-_THREE = [1.25, 1.2, 1]  # the second has a colour bar
-
-# %% ../nbs/13_explore.ipynb #cd948b85
+# %% ../nbs/13_explore.ipynb #938194ad
 def scale_figure(points: Any,           # (n, d)
                  input_weighting: Any,  # (n,) their weights at this scale
                  scale: float,          # t, one over the unit of distance
@@ -243,7 +240,7 @@ def scale_figure(points: Any,           # (n, d)
     right.set_title(f"magnitude {weights.sum():.1f} of {len(points)}")
     return figure
 
-# %% ../nbs/13_explore.ipynb #d8d277d2
+# %% ../nbs/13_explore.ipynb #bfcae7ad
 def _condition(points, scale):
     "The condition number of ζ in the 1-norm, estimated; infinite when ζ is singular to working precision."
     zeta = np.asarray(similarity_matrix(points, scale), dtype=float)
@@ -251,13 +248,14 @@ def _condition(points, scale):
     share = 0 if failed else lapack.dpocon(factor, np.abs(zeta).sum(0).max(), uplo="L")[0]
     return 1 / share if share > 0 else np.inf
 
+# %% ../nbs/13_explore.ipynb #e8c598a9
 def _trust(solution, condition):
     "A badge about the accuracy of a weighting."
     digits = max(0, int(15.95 - np.log10(condition))) if condition < np.inf else 0
     kind, word = ("good", "well conditioned") if digits >= 8 else ("fair", "poorly conditioned") if digits >= 3 else ("bad", "hardly more than rounding")
     return _badge(kind, f"{word}: condition number {condition:.1e}, so about {digits} digits of the weights hold; residual {solution.residual:.0e}")
 
-# %% ../nbs/13_explore.ipynb #32a45318
+# %% ../nbs/13_explore.ipynb #e0d87525
 class _Space:
     "Points, and what has been found out about them."
     def __init__(self, points):  # (n, d)
@@ -278,7 +276,7 @@ class _Space:
         if key not in self._solved: self._solved[key] = solve(self.points, scale), _condition(self.points, scale)
         return self._solved[key]
 
-# %% ../nbs/13_explore.ipynb #d76c0c95
+# %% ../nbs/13_explore.ipynb #f5e29379
 class _Scale(_Explorer):
     "A slider over t and a choice of points."
     def __init__(self, spaces):  # name -> (n, d), or a function that makes it
@@ -311,11 +309,12 @@ class _Scale(_Explorer):
         told = f"{self.shape.value} at scale t = {self.slider.value:.3g}: magnitude {self.weighting.sum():.1f} of {len(self.space.points)} points, weights from {self.weighting.min():.2g} to {self.weighting.max():.2g}"
         return told, _trust(*self.space.at(self.slider.value))
 
-# %% ../nbs/13_explore.ipynb #ef2d3785
+# %% ../nbs/13_explore.ipynb #29e767e9
 SHAPES = {"disc": lambda: datasets.disc(random_state=0), "ball": lambda: datasets.ball(random_state=0),
           "sphere": lambda: datasets.sphere(random_state=0), "Swiss roll": lambda: datasets.swiss_roll(random_state=0),
           "digits": lambda: datasets.digits()[:1000]}
 
+# %% ../nbs/13_explore.ipynb #12021dda
 def _named(points, name="points"):
     "One set of points, or a mapping of several, as a mapping from names to arrays (n, d)."
     several = isinstance(points, Mapping)
@@ -325,6 +324,7 @@ def _named(points, name="points"):
     if few: raise ValueError(f"{name} has fewer than two different points{f' in {few[0]!r}' if several else ''}: their magnitude is 1 at every scale")
     return spaces
 
+# %% ../nbs/13_explore.ipynb #6c767713
 def scale(points: Any = None,  # (n, d), or a mapping from names to such; None: shapes of `mag.datasets`
          ) -> Any:             # a widget
     """An explorer of weights over the scale t: a log slider, points, histogram, magnitude function, and how far the weights can be trusted.
@@ -340,7 +340,9 @@ def scale(points: Any = None,  # (n, d), or a mapping from names to such; None: 
     """
     return _Scale(SHAPES if points is None else _named(points) | SHAPES)
 
-# %% ../nbs/13_explore.ipynb #ee330cca
+# %% ../nbs/13_explore.ipynb #5e35e162
+_THREE = [1.25, 1.2, 1]  # shares of the width; the second panel has a colour bar
+
 def _trio(axes, points, latent, input_weighting, latent_weighting):
     "The input, its latent and weight against weight."
     plots.scatter(_drawable(points), input_weighting, ax=axes[0], title="input", colorbar=False)
@@ -348,12 +350,13 @@ def _trio(axes, points, latent, input_weighting, latent_weighting):
         axes[1].text(0.5, 0.5, "nothing learnt yet", ha="center", va="center", color="0.4", transform=axes[1].transAxes)
         for ax in axes[1:]: ax.set_axis_off()
         return
-    plots.scatter(_drawable(latent), input_weighting, ax=axes[1], title="latent, in the input's colours", label="weight in the input")
+    plots.scatter(_drawable(latent), input_weighting, ax=axes[1], title="latent, in the input's colours", label="")
     plots.weighting_against(input_weighting, latent_weighting, ax=axes[2])
 
+# %% ../nbs/13_explore.ipynb #12d45f10
 def _dimension(points): return 3 if points is not None and points.shape[1] == 3 else 2  # of the axes that show them
 
-# %% ../nbs/13_explore.ipynb #a6f53979
+# %% ../nbs/13_explore.ipynb #9db03da0
 def training_figure(points: Any,                  # (n, d)
                     latent: Any,                  # (n, k), or None when there is none yet
                     input_weighting: Any,         # (n,)
@@ -378,7 +381,7 @@ def training_figure(points: Any,                  # (n, d)
     if history is not None: _losses(axes[1][0], history, epoch)
     return figure
 
-# %% ../nbs/13_explore.ipynb #22970424
+# %% ../nbs/13_explore.ipynb #f2f0a666
 def _fix(ax, limits):
     "Gives the axes these limits, (2, 2) or (2, 3), with some margin."
     low, high = np.asarray(limits, dtype=float)
@@ -386,6 +389,7 @@ def _fix(ax, limits):
     for name, centre in zip("xyz", middle): getattr(ax, f"set_{name}lim")(centre - half, centre + half)
     ax.set_aspect("equal", adjustable="box")
 
+# %% ../nbs/13_explore.ipynb #c0bedecd
 def _losses(ax, history, epoch):
     "Draws the loss curves that there are, and a line at an epoch."
     known = {name: column for name, column in history.items() if name == "phase" or np.isfinite(column).any()}  # no weighting loss in a burn-in
@@ -395,7 +399,7 @@ def _losses(ax, history, epoch):
     ax.set_ylabel("loss")
     ax.legend(frameon=False, fontsize="small", loc="upper right", ncols=3)
 
-# %% ../nbs/13_explore.ipynb #5986b13e
+# %% ../nbs/13_explore.ipynb #b239f41d
 class _Run(threading.Thread):
     "A training in a thread of its own, shown now and then, that can be paused and stopped."
     def __init__(self, model, points, show, seconds):  # show: called with the `Training`, and with None at the end; seconds: between two calls, at least
@@ -421,7 +425,7 @@ class _Run(threading.Thread):
         self.state = "failed" if self.error else "stopped" if self.stopping else "finished"
         self.show(None)
 
-# %% ../nbs/13_explore.ipynb #baf83347
+# %% ../nbs/13_explore.ipynb #728e9c71
 def _moment(training):
     "Latent (n, k), both weightings (n,) and history of a running training; None where they cannot be had."
     with torch.no_grad(): latent = training.network().encode(training.points).cpu().double().numpy()
@@ -430,19 +434,20 @@ def _moment(training):
     except SingularSimilarityError: return None
     return latent, training.input_weighting.cpu().double().numpy(), latent_weighting, {name: list(column) for name, column in training.history.items()}
 
+# %% ../nbs/13_explore.ipynb #277b9d3d
 def _outcome(model):
     "The same of a fitted model."
     weights = (_array(part, "weighting", 1) for part in (model.weighting_, model.embedding_weighting_))
     return _flat(model.embedding_, "latent"), *weights, model.history_
 
-# %% ../nbs/13_explore.ipynb #0e7547a0
+# %% ../nbs/13_explore.ipynb #b175aa73
 class _Watched(_Explorer):
     "What is known of a training, shown and told."
     def __init__(self, points, model, controls):
-        self.points, self.autoencoder, self._model, self._run, self._planned = points, model, model, None, 0
-        self._points = _flat(points, "points")
+        self.points, self.autoencoder, self._model, self._planned = points, model, model, 0
+        self._points, self._run = _flat(points, "points"), None  # type: Any, Any
         scale = choose_scale(self._points, solver=model.solver) if isinstance(model.scale, str) else model.scale
-        self._moment = None, weigh(self._points, scale, solver=model.solver), None, {"epoch": []}
+        self._moment: Any = None, weigh(self._points, scale, solver=model.solver), None, {"epoch": []}
         super().__init__("training", controls)
 
     @property
@@ -459,7 +464,7 @@ class _Watched(_Explorer):
         if error: told = f"{told}. {type(error).__name__}: {error}"
         return f"A training, {told}", _badge("bad" if error else "plain", told)
 
-# %% ../nbs/13_explore.ipynb #8a55c42a
+# %% ../nbs/13_explore.ipynb #13252de4
 class _Training(_Watched):
     "Four buttons over a training."
     def __init__(self, points, model, seconds):
@@ -487,7 +492,7 @@ class _Training(_Watched):
         useful = {"training": ("pause", "stop"), "paused": ("resume", "stop")}.get(self.state, ("start",))
         for name in ("start", "pause", "resume", "stop"): getattr(self, name).disabled = name not in useful
 
-# %% ../nbs/13_explore.ipynb #254735eb
+# %% ../nbs/13_explore.ipynb #ced18505
 def _see(self, training):  # self: _Training; training: None when it is over
     "Shows where the training is."
     if training is not None: self._moment, self._planned = _moment(training) or self._moment, sum(phase.n_epochs for phase in training.phases)
@@ -496,14 +501,15 @@ def _see(self, training):  # self: _Training; training: None when it is over
     if self._run is not None and self._run.error: self.badge.value = self._words()[1]
     else: self.refresh()
 
+# %% ../nbs/13_explore.ipynb #1c889fd5
 def _wait(self, seconds: float | None = None) -> bool:  # self: _Training
     "Waits until the training is over, or for some seconds; whether it is over."
     if self._run is not None: self._run.join(seconds)
     return self._run is None or not self._run.is_alive()
 
-_Training._see, _Training.wait = _see, _wait  # type: ignore[attr-defined]
+_Training._see, _Training.wait = _see, _wait
 
-# %% ../nbs/13_explore.ipynb #fbfbdb09
+# %% ../nbs/13_explore.ipynb #a83d6283
 def training(points: Any,              # (n, d), or images where the autoencoder takes them
              autoencoder: Any = None,  # a `MagnitudeAutoencoder` with the settings to train by; None: the default one
              *, seconds: float = 0.5,  # between two pictures, at least
@@ -524,7 +530,7 @@ def training(points: Any,              # (n, d), or images where the autoencoder
     if not isinstance(model, MagnitudeAutoencoder): raise TypeError(f"autoencoder is {model!r}: it must be a MagnitudeAutoencoder(...), or None for the default one")
     return _Training(points, model, check_positive("seconds", seconds, whole=False))
 
-# %% ../nbs/13_explore.ipynb #10f18463
+# %% ../nbs/13_explore.ipynb #b12d1f6e
 class _Epochs(_Explorer):
     "A slider over snapshots, which can play."
     def __init__(self, points, snapshots, scale, history):
@@ -548,11 +554,12 @@ class _Epochs(_Explorer):
         told = f"after {self.slider.value} epochs: ρ = {_correlation(self._weights, self._found()):.2f}"
         return f"The latent {told}", _badge("plain", told)
 
-# %% ../nbs/13_explore.ipynb #0ac128de
+# %% ../nbs/13_explore.ipynb #f5c31b9c
 def _checked_scale(points, scale):
     "The scale as a number; chosen from the points (n, d) where none is given."
     return choose_scale(points) if scale is None else float(check_scale(scale))
 
+# %% ../nbs/13_explore.ipynb #e411cfc0
 def _snapshots(snapshots, points):
     "The latents by number of epochs, as arrays, in order."
     if hasattr(snapshots, "notes_"):
@@ -564,7 +571,7 @@ def _snapshots(snapshots, points):
         if len(latent) != len(points): raise ValueError(f"snapshots[{epoch!r}] has {len(latent)} rows and points {len(points)}: row i of both must be the same point")
     return found
 
-# %% ../nbs/13_explore.ipynb #6ce57b92
+# %% ../nbs/13_explore.ipynb #80c87d52
 def epochs(points: Any,         # (n, d) that were trained on
            snapshots: Any,      # an estimator fitted with the callback `Snapshots`, or a mapping from numbers of epochs to latents (n, k)
            *, scale: Any = None,  # t, one over the unit of distance; None: the estimator's, or `choose_scale(points)`
@@ -576,34 +583,35 @@ def epochs(points: Any,         # (n, d) that were trained on
     >>> import magnitude_ae as mag
     >>> points = mag.datasets.disc(50, random_state=0)
     >>> explorer = mag.explore.epochs(points, {0: 0.1 * points, 10: points}, scale=1.0)
-    >>> explorer.badge.value[-40:-7]
-    'after 10 epochs: ρ = 1.00'
+    >>> explorer.picture.description
+    'The latent after 10 epochs: ρ = 1.00'
     """
     array = _flat(points, "points")
     if scale is None: scale = getattr(snapshots, "scale_", None)
     return _Epochs(array, _snapshots(snapshots, array), _checked_scale(array, scale), getattr(snapshots, "history_", None))
 
-# %% ../nbs/13_explore.ipynb #a16de78b
+# %% ../nbs/13_explore.ipynb #618d2a8c
 _SETTING = ["task", "recipe", "points", "epochs", "λ", "t"]
 
 def _row(path):
-    "One stored run as a row: its setting, its seed, what it reached, its file."
+    "One stored training as a row: its setting, its seed, what it reached, its file. None for other files."
     result = json.loads(path.read_text(encoding="utf-8"))
-    said, reached = result["configuration"], result["table"]["Magnitude AE"]
-    told, phases = said["experiment"], said["phases"]["phases"]
+    said = result.get("configuration", {}) if isinstance(result, dict) else {}
+    if said.get("experiment", {}).get("kind") != "Experiment" or not path.with_suffix(".npz").exists(): return None
+    told, phases, reached = said["experiment"], said["phases"]["phases"], result["table"]["Magnitude AE"]
     size = told["n_points"] or TASKS[told["task"]].n_points
     return {"task": told["task"], "recipe": told["recipe"], "points": size, "epochs": told["max_epochs"] or sum(phase["n_epochs"] for phase in phases),
             "λ": phases[-1]["weighting_coefficient"], "t": said["scale"], "seed": told["seed"], "reconstruction loss": reached["reconstruction error"],
             "weighting loss": reached["weighting loss"], "ρ": reached["rho"], "trustworthiness": reached["trustworthiness"], "path": path}
 
+# %% ../nbs/13_explore.ipynb #3f371267
 def _stored_runs(folder):
     "A table of the trainings in a folder, one of each setting and seed."
-    paths = sorted(Path(folder).glob("*.json"))
-    rows = [_row(path) for path in paths if path.with_suffix(".npz").exists() and '"kind": "Experiment"' in path.read_text(encoding="utf-8")]
+    rows = [row for path in sorted(Path(folder).glob("*.json")) if (row := _row(path)) is not None]
     if not rows: raise ValueError(f"folder {str(folder)!r} holds no stored trainings: pass one that `magnitude-ae reproduce` has filled, such as 'reproduced/parameters'")
     return pd.DataFrame(rows).drop_duplicates([*_SETTING, "seed"]).reset_index(drop=True)
 
-# %% ../nbs/13_explore.ipynb #52b81c60
+# %% ../nbs/13_explore.ipynb #134e7fc0
 def _walks(runs):
     "Walks by name: the parameter that varies, and the rows (a table)."
     found = {}
@@ -617,7 +625,7 @@ def _walks(runs):
     if not found: raise ValueError("folder holds no two trainings that differ in λ or in t alone; run `magnitude-ae reproduce parameters`")
     return dict(sorted(found.items(), key=lambda item: -len(item[1][1])))
 
-# %% ../nbs/13_explore.ipynb #6f27eae9
+# %% ../nbs/13_explore.ipynb #b919c16f
 def _curves(ax, walk, key, value, columns):
     "Means and runs over the values of a parameter, evenly spaced, with a line at one value."
     values = sorted(walk[key].unique())
@@ -630,6 +638,7 @@ def _curves(ax, walk, key, value, columns):
     ax.spines[["top", "right"]].set_visible(False)
     ax.legend(frameon=False, fontsize="small")
 
+# %% ../nbs/13_explore.ipynb #e2b88a7d
 def sweep_figure(walk: Any,   # table with a row for each run: λ or t, "reconstruction loss", "weighting loss", "ρ", "trustworthiness"
                  key: str,    # "λ" or "t": what varies
                  value: float,  # where we are
@@ -653,7 +662,7 @@ def sweep_figure(walk: Any,   # table with a row for each run: λ or t, "reconst
     below[0].set(yscale="log", ylabel="loss")
     return figure
 
-# %% ../nbs/13_explore.ipynb #b8d14b5e
+# %% ../nbs/13_explore.ipynb #628888f4
 class _Sweep(_Explorer):
     "A choice of walks, a slider along one, and a choice of seeds."
     def __init__(self, walks):
@@ -683,7 +692,7 @@ class _Sweep(_Explorer):
         return (here[here["seed"] == self.seed.value] if (here["seed"] == self.seed.value).any() else here).iloc[0]
     def _state(self): return self.walk.value, self.slider.value, self.seed.value
 
-# %% ../nbs/13_explore.ipynb #2081ed1d
+# %% ../nbs/13_explore.ipynb #f2ae4fe8
 def _run_arrays(run):
     "Points (n, d), latent (n, k) and both weightings (n,) of a stored run."
     said = json.loads(run["path"].read_text(encoding="utf-8"))["configuration"]["experiment"]
@@ -691,6 +700,7 @@ def _run_arrays(run):
     with np.load(run["path"].with_suffix(".npz")) as file: latent, wanted = (file[name].astype(float) for name in ("Magnitude AE", "weighting"))
     return points, latent, wanted, weigh(latent, run["t"])
 
+# %% ../nbs/13_explore.ipynb #88e6d41a
 class _SweepExplorer(_Sweep):
     "The same with its picture."
     def figure(self): return sweep_figure(self.runs, self.key, self.slider.value, *_run_arrays(self.run))
@@ -699,6 +709,7 @@ class _SweepExplorer(_Sweep):
         told = f"{run['task']}, λ = {run['λ']:g}, t = {run['t']:.3g}, seed {run['seed']}: ρ = {run['ρ']:.2f}, trustworthiness {run['trustworthiness']:.2f}, reconstruction loss {run['reconstruction loss']:.2g}, weighting loss {run['weighting loss']:.2g}"
         return told, _badge("plain", told)
 
+# %% ../nbs/13_explore.ipynb #2bef28f1
 def sweep(folder: Any = "results/experiments",  # where `magnitude-ae reproduce` stored its runs
          ) -> Any:                              # a widget
     """An explorer of stored trainings along λ or t: Figure 3 of the report to walk through.
@@ -711,7 +722,7 @@ def sweep(folder: Any = "results/experiments",  # where `magnitude-ae reproduce`
     """
     return _SweepExplorer(_walks(_stored_runs(folder)))
 
-# %% ../nbs/13_explore.ipynb #37c38bae
+# %% ../nbs/13_explore.ipynb #f732ed27
 def linked_figure(points: Any,             # (n, d)
                   latent: Any,             # (n, k)
                   input_weighting: Any,    # (n,)
@@ -739,7 +750,7 @@ def linked_figure(points: Any,             # (n, d)
     if images is not None: _gallery(axes[1], images, chosen if len(chosen) else np.argsort(-np.asarray(input_weighting))[:24], len(chosen), decoded)
     return figure
 
-# %% ../nbs/13_explore.ipynb #9b6e7199
+# %% ../nbs/13_explore.ipynb #77e21c15
 def _square(images):
     "Images as (n, height, width)."
     images = _array(images, "images", None)
@@ -747,6 +758,7 @@ def _square(images):
     if images.ndim != 3: raise ValueError(f"images has shape {images.shape}: it must be (n, height, width), or (n, p) with p a square number. Reshape it first.")
     return images
 
+# %% ../nbs/13_explore.ipynb #d09351a2
 def _gallery(axes, images, rows, n_selected, decoded):
     "Shows up to 24 of the images side by side, and the decoded one."
     images = _square(images)
@@ -761,24 +773,26 @@ def _gallery(axes, images, rows, n_selected, decoded):
         axes[1].set_title("decoded at ★", fontsize="medium")
     for ax in axes: ax.set_axis_off()
 
-# %% ../nbs/13_explore.ipynb #9a2d8185
+# %% ../nbs/13_explore.ipynb #7e19028d
 def _where(ax, places):
     "Where points (n, 2) or (n, 3) were drawn, in shares of the figure's width and height, (n, 2)."
-    if places.shape[1] == 3: places = np.column_stack(proj3d.proj_transform(*places.T, ax.get_proj())[:2])
-    figure = ax.get_figure(root=True)
-    return ax.transData.transform(places) / figure.bbox.size
+    if places.shape[1] == 3:
+        x, y, _, w = ax.get_proj() @ np.column_stack([places, np.ones(len(places))]).T
+        places = np.column_stack([x / w, y / w])
+    return ax.transData.transform(places) / ax.get_figure(root=True).bbox.size
 
+# %% ../nbs/13_explore.ipynb #e2fdc15e
 def _frame(ax):
     "The rectangle of the axes, in shares of the figure: left, bottom, right, top."
-    figure = ax.get_figure(root=True)
-    return (ax.get_window_extent().get_points() / figure.bbox.size).ravel()
+    return (ax.get_window_extent().get_points() / ax.get_figure(root=True).bbox.size).ravel()
 
+# %% ../nbs/13_explore.ipynb #3b685698
 def _within(where, rectangle):
     "Which places (n, 2) lie within left, bottom, right, top; (n,)."
     left, bottom, right, top = rectangle
     return (where[:, 0] >= left) & (where[:, 0] <= right) & (where[:, 1] >= bottom) & (where[:, 1] <= top)
 
-# %% ../nbs/13_explore.ipynb #1b22ece5
+# %% ../nbs/13_explore.ipynb #bccd5d4c
 class _Linked(_Explorer):
     "A picture that is brushed and clicked."
     def __init__(self, points, latent, scale, images, decode):
@@ -808,7 +822,7 @@ class _Linked(_Explorer):
     @selected.setter
     def selected(self, rows): self._set(rows, self.place)
 
-# %% ../nbs/13_explore.ipynb #ead005b6
+# %% ../nbs/13_explore.ipynb #93c576c6
 def _set_selection(self, rows, place):  # self: _Linked
     "Lights up these rows, and decodes this place."
     rows = np.asarray(rows)
@@ -818,6 +832,7 @@ def _set_selection(self, rows, place):  # self: _Linked
     self.decoded = None if place is None or self._decode is None else _array(self._decode(np.array([place])), "decoded", None).ravel()
     self.refresh()
 
+# %% ../nbs/13_explore.ipynb #10c7cc83
 def _brushed(self, change):  # self: _Linked
     "Selects what lies in the rectangle, in the panel of its middle."
     if not change.new: return self._set([], self.place)
@@ -825,15 +840,16 @@ def _brushed(self, change):  # self: _Linked
     for frame, where in zip(self._frames, self._places):
         if _within(middle, frame): return self._set(_within(where, change.new), self.place)
 
+# %% ../nbs/13_explore.ipynb #8a11f3e3
 def _clicked(self, change):  # self: _Linked
     "Decodes a place that was clicked in the latent plane."
     if not change.new or self.latent.shape[1] > 2 or not _within(np.array([change.new]), self._frames[1]): return
     place = self._latent_axes.transData.inverted().transform(np.array(change.new) * self._drawn.bbox.size)
     self._set(self._selected, place[:self.latent.shape[1]])
 
-_Linked._set, _Linked._brushed, _Linked._clicked = _set_selection, _brushed, _clicked  # type: ignore[attr-defined]
+_Linked._set, _Linked._brushed, _Linked._clicked = _set_selection, _brushed, _clicked
 
-# %% ../nbs/13_explore.ipynb #31f48a0b
+# %% ../nbs/13_explore.ipynb #ac2a518f
 class _LinkedExplorer(_Linked):
     "The same with its picture."
     def _state(self): return self._selected.tobytes(), None if self.place is None else tuple(self.place)
@@ -847,6 +863,7 @@ class _LinkedExplorer(_Linked):
         elif self._decode is not None: told += "; click into the latent to decode a place"
         return f"Input, latent and weight against weight: {told}", _badge("plain", told)
 
+# %% ../nbs/13_explore.ipynb #08e12942
 def linked(points: Any,          # (n, d)
            latent: Any,          # a fitted estimator, or an embedding of the points (n, k)
            *, scale: Any = None,   # t, one over the unit of distance; None: the estimator's, or `choose_scale(points)`
@@ -871,7 +888,7 @@ def linked(points: Any,          # (n, d)
     if images is not None and len(_square(images)) != len(array): raise ValueError(f"images has {len(images)} entries and points {len(array)} rows: pass one image for each point")
     return _LinkedExplorer(array, found, _checked_scale(array, scale), None if images is None else _square(images), latent.inverse_transform if fitted else None)
 
-# %% ../nbs/13_explore.ipynb #c72d2944
+# %% ../nbs/13_explore.ipynb #48c6a08b
 def methods_figure(points: Any,         # (n, d)
                    embeddings: Mapping[str, Any],  # name -> (n, k)
                    scale: float,          # t, one over the unit of distance
@@ -900,10 +917,10 @@ def methods_figure(points: Any,         # (n, d)
         plots.weighting_against(wanted, own[name], ax=bottom, size=6)
         bottom.legend_.remove()
     below[0].set_axis_off()
-    for ax in (*above[2:], *below[2:]): ax.set_ylabel("")
+    for ax in (*above[1:], *below[2:]): ax.set_ylabel("")
     return figure
 
-# %% ../nbs/13_explore.ipynb #d813c505
+# %% ../nbs/13_explore.ipynb #bb303531
 class _Methods(_Explorer):
     "A choice of scale and of colours over several embeddings."
     def __init__(self, points, embeddings, scale, labels):
@@ -912,9 +929,8 @@ class _Methods(_Explorer):
         self.lengths = widgets.ToggleButtons(options=["as they come", "matched scale"])
         options = [("weights of the input", "input"), ("own weights", "own"), *[("labels", "labels")] * (labels is not None)]
         self.colours = widgets.Dropdown(options=options, description="colours")
-        super().__init__("methods", [widgets.HBox([self.lengths, self.colours])])
         numbers = widgets.HTML(self.table.drop(columns=["KL 0.01", "KL 0.1"]).round(3).to_html(border=0)).add_class("magnitude-table")
-        self.children = (*self.children, numbers)
+        super().__init__("methods", [widgets.HBox([self.lengths, self.colours])], [numbers])
         for control in (self.lengths, self.colours): control.observe(self.refresh, "value")
         self.refresh()
 
@@ -929,7 +945,7 @@ class _Methods(_Explorer):
         told = f"{self.lengths.value}: " + ", ".join(f"{name} ρ = {value:.2f}" for name, value in rho.items())
         return f"Embeddings, {told}", _badge("plain", told)
 
-# %% ../nbs/13_explore.ipynb #8c4ee2bb
+# %% ../nbs/13_explore.ipynb #3340b7b1
 def _candidates(points, embeddings, scale, random_state):
     "Embeddings by name, as arrays; scale."
     if embeddings is None: embeddings = MagnitudeAutoencoder(scale="auto" if scale is None else scale, random_state=random_state).fit(points)
@@ -939,6 +955,7 @@ def _candidates(points, embeddings, scale, random_state):
     if not isinstance(embeddings, Mapping) or not embeddings: raise TypeError(f"embeddings is {type(embeddings).__name__}: it must be a fitted estimator, or a mapping from names to embeddings (n, k)")
     return {str(name): _flat(latent, f"embeddings[{name!r}]") for name, latent in embeddings.items()}, scale
 
+# %% ../nbs/13_explore.ipynb #16793153
 def methods(points: Any,             # (n, d)
             embeddings: Any = None,  # a fitted estimator, shown beside PCA, t-SNE and UMAP; or a mapping from names to embeddings (n, k); None: trains one
             *, scale: Any = None,      # t, one over the unit of distance; None: the estimator's, or `choose_scale(points)`
