@@ -16,7 +16,7 @@ import sys as _sys
 from importlib import import_module as _import_module
 from types import ModuleType as _ModuleType
 
-_MODULES = ("datasets", "plots")  # reached as mag.datasets, mag.plots
+_MODULES = ("datasets", "explore", "plots")  # reached as mag.datasets, mag.explore, mag.plots
 
 _NAMES = {  # name -> the module that defines it
     name: module

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from . import datasets as datasets
+from . import explore as explore
 from . import plots as plots
 from .autoencoder import MagnitudeAutoencoder as MagnitudeAutoencoder
 from .boundary import BoundaryDetector as BoundaryDetector
