@@ -151,7 +151,7 @@ def test_modules_do_without_the_tools_of_development(path):
 
 def test_modules_import_only_what_settings_require():
     """Anything an extra installs may be imported inside a function only, where its absence can be told."""
-    called_otherwise = {"sklearn": "scikit-learn", "ipython": "ipywidgets", "umap": "umap-learn"}
+    called_otherwise = {"sklearn": "scikit-learn", "ipython": "ipywidgets", "umap": "umap-learn", "mpl_toolkits": "matplotlib"}
     required = {name_of(requirement) for requirement in settings["requirements"].split()}
     extra = {name_of(requirement) for requirement in settings["compare_requirements"].split()}
 

@@ -50,7 +50,7 @@ def test_quick_start_is_the_only_place_for_sh_blocks():
 def test_quick_start_installs_the_tested_versions_each_time():
     job, tests = quick_start_blocks(readme)
     assert job.splitlines() == ["pip install -c constraints.txt -e .", "magnitude-ae reproduce shapes"]
-    assert tests.startswith('pip install -c constraints.txt -e ".[dev]"\n')
+    assert tests.startswith('pip install -c constraints.txt -e ".[dev,lab,docs]"\n')
     assert re.search(r"\bnbdev_test\b.*&& pytest$", tests)
 
 
