@@ -137,8 +137,8 @@ def _lay_paper(
         if min(color) < 0.85 or alpha < 1: ax.set_facecolor(PAPER)
         return
     ax.set_facecolor("none") # the numbers on the axes stand outside of the walls
-    for axis, color in zip((ax.xaxis, ax.yaxis, ax.zaxis), _WALLS):
-        axis.set_pane_color(to_rgba(color))
+    for axis, wall in zip((ax.xaxis, ax.yaxis, ax.zaxis), _WALLS):
+        axis.set_pane_color(to_rgba(wall))
         axis._axinfo["grid"].update(color="white", linewidth=0.8) # matplotlib offers no other way to colour this grid
 
 # %% ../nbs/02_plots.ipynb #3300b30b
@@ -253,10 +253,10 @@ def _nearness(
     points: Any, # three arrays (n,): where the points are
 ) -> np.ndarray: # (n,) from 0 at the back of the box to 1 at its front
     "How near each point is to the viewer."
-    from mpl_toolkits.mplot3d.proj3d import proj_transform
-    view = ax.get_proj()
-    box = proj_transform(*np.transpose(list(product(ax.get_xlim(), ax.get_ylim(), ax.get_zlim()))), view)[2]
-    return np.clip((box.max() - proj_transform(*points, view)[2]) / np.ptp(box), 0, 1)
+    corners = np.array(list(product(ax.get_xlim(), ax.get_ylim(), ax.get_zlim()))).T
+    view = ax.get_proj()[2:] # the rows for depth and for perspective
+    box, depth = (np.divide(*(view @ np.vstack([places, np.ones(np.shape(places)[1])]))) for places in (corners, points))
+    return np.clip((box.max() - depth) / np.ptp(box), 0, 1)
 
 # %% ../nbs/02_plots.ipynb #f16c5bcf
 def _project(
@@ -293,7 +293,7 @@ def _draw_classes(
     palette = list(colors.values())
     dots = _dots(ax, points, size, color=[palette[k] for k in numbers])
     for name, color in colors.items(): ax.plot(*[[]] * points.shape[1], "o", ms=6, color=color, mew=0, label=name) # what the legend shows
-    if colorbar: ax.legend(loc="center left", bbox_to_anchor=(1.02 if points.shape[1] == 2 else 1.1, 0.5), frameon=False, handletextpad=0.1)
+    if colorbar: ax.legend(loc="center left", bbox_to_anchor=(1.02 if points.shape[1] == 2 else 1.05, 0.5), frameon=False, fontsize="small", handletextpad=0.1)
     return dots
 
 # %% ../nbs/02_plots.ipynb #030dd535
