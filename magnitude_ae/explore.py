@@ -773,18 +773,18 @@ def _gallery(axes, images, rows, n_selected, decoded):
         axes[1].set_title("decoded at ★", fontsize="medium")
     for ax in axes: ax.set_axis_off()
 
-# %% ../nbs/13_explore.ipynb #7e19028d
+# %% ../nbs/13_explore.ipynb #58c6b20a
 def _where(ax, places):
     "Where points (n, 2) or (n, 3) were drawn, in shares of the figure's width and height, (n, 2)."
     if places.shape[1] == 3:
         x, y, _, w = ax.get_proj() @ np.column_stack([places, np.ones(len(places))]).T
         places = np.column_stack([x / w, y / w])
-    return ax.transData.transform(places) / ax.get_figure(root=True).bbox.size
+    return ax.transData.transform(places) / ax.figure.figure.bbox.size
 
-# %% ../nbs/13_explore.ipynb #e2fdc15e
+# %% ../nbs/13_explore.ipynb #66e05efd
 def _frame(ax):
     "The rectangle of the axes, in shares of the figure: left, bottom, right, top."
-    return (ax.get_window_extent().get_points() / ax.get_figure(root=True).bbox.size).ravel()
+    return (ax.get_window_extent().get_points() / ax.figure.figure.bbox.size).ravel()
 
 # %% ../nbs/13_explore.ipynb #3b685698
 def _within(where, rectangle):
@@ -888,7 +888,7 @@ def linked(points: Any,          # (n, d)
     if images is not None and len(_square(images)) != len(array): raise ValueError(f"images has {len(images)} entries and points {len(array)} rows: pass one image for each point")
     return _LinkedExplorer(array, found, _checked_scale(array, scale), None if images is None else _square(images), latent.inverse_transform if fitted else None)
 
-# %% ../nbs/13_explore.ipynb #48c6a08b
+# %% ../nbs/13_explore.ipynb #925caa07
 def methods_figure(points: Any,         # (n, d)
                    embeddings: Mapping[str, Any],  # name -> (n, k)
                    scale: float,          # t, one over the unit of distance
@@ -920,7 +920,7 @@ def methods_figure(points: Any,         # (n, d)
     for ax in (*above[1:], *below[2:]): ax.set_ylabel("")
     return figure
 
-# %% ../nbs/13_explore.ipynb #bb303531
+# %% ../nbs/13_explore.ipynb #9258c237
 class _Methods(_Explorer):
     "A choice of scale and of colours over several embeddings."
     def __init__(self, points, embeddings, scale, labels):
@@ -945,7 +945,7 @@ class _Methods(_Explorer):
         told = f"{self.lengths.value}: " + ", ".join(f"{name} ρ = {value:.2f}" for name, value in rho.items())
         return f"Embeddings, {told}", _badge("plain", told)
 
-# %% ../nbs/13_explore.ipynb #3340b7b1
+# %% ../nbs/13_explore.ipynb #c2ec4412
 def _candidates(points, embeddings, scale, random_state):
     "Embeddings by name, as arrays; scale."
     if embeddings is None: embeddings = MagnitudeAutoencoder(scale="auto" if scale is None else scale, random_state=random_state).fit(points)
@@ -955,7 +955,7 @@ def _candidates(points, embeddings, scale, random_state):
     if not isinstance(embeddings, Mapping) or not embeddings: raise TypeError(f"embeddings is {type(embeddings).__name__}: it must be a fitted estimator, or a mapping from names to embeddings (n, k)")
     return {str(name): _flat(latent, f"embeddings[{name!r}]") for name, latent in embeddings.items()}, scale
 
-# %% ../nbs/13_explore.ipynb #16793153
+# %% ../nbs/13_explore.ipynb #ae048fda
 def methods(points: Any,             # (n, d)
             embeddings: Any = None,  # a fitted estimator, shown beside PCA, t-SNE and UMAP; or a mapping from names to embeddings (n, k); None: trains one
             *, scale: Any = None,      # t, one over the unit of distance; None: the estimator's, or `choose_scale(points)`
