@@ -38,7 +38,7 @@ FINDINGS = {
     "margin_mnist": ("23_mnist", r"best scale: ([\d.]+)"),
     "kept_roll": ("20_shapes", r"share of ρ kept *\n.*\ndefaults +Swiss roll +\S+ +(\S+)"),
     "kept_ball": ("20_shapes", r"share of ρ kept *\n.*\ndefaults .*\n.*\n +ball +\S+ +(\S+)"),
-    "kept_mnist": ("23_mnist", r"'default': np.float64\((0\.\d+)\)"),
+    "kept_mnist": ("23_mnist", r"'default': (0\.\d+)"),
     "seconds_magnipy": ("24_scaling", r"'magnipy': '([\d.]+ s)"),
     "seconds_ours": ("24_scaling", r"'ours': '([\d.]+ s)"),
     "umap_trust": ("23_mnist", r"^UMAP +0\.\d+ +0\.\d+ +NaN +(\S+)"),
