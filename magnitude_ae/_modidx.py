@@ -232,6 +232,7 @@ d = { 'settings': {'doc_baseurl': '', 'doc_host': '', 'git_url': '', 'lib_path':
                                       'magnitude_ae.explore._drawable': ('explore.html#_drawable', 'magnitude_ae/explore.py'),
                                       'magnitude_ae.explore._figure': ('explore.html#_figure', 'magnitude_ae/explore.py'),
                                       'magnitude_ae.explore._fix': ('explore.html#_fix', 'magnitude_ae/explore.py'),
+                                      'magnitude_ae.explore._forget': ('explore.html#_forget', 'magnitude_ae/explore.py'),
                                       'magnitude_ae.explore._frame': ('explore.html#_frame', 'magnitude_ae/explore.py'),
                                       'magnitude_ae.explore._gallery': ('explore.html#_gallery', 'magnitude_ae/explore.py'),
                                       'magnitude_ae.explore._losses': ('explore.html#_losses', 'magnitude_ae/explore.py'),

@@ -53,12 +53,13 @@ def png(figure: Any,  # of matplotlib
         FigureCanvasAgg(figure).print_png(file, metadata={"Software": None})  # not savefig, which may cut margins off
         return file.getvalue()
 
-# %% ../nbs/13_explore.ipynb #b5ba1924
+# %% ../nbs/13_explore.ipynb #4b673d24
 _SHOW = """
 const clamp = (x) => Math.min(1, Math.max(0, x));
 function render({ model, el }) {
   const frame = document.createElement("div"), img = document.createElement("img"), mark = document.createElement("div");
-  frame.className = "magnitude-frame"; mark.className = "magnitude-mark"; img.draggable = false;
+  frame.className = "magnitude-frame"; frame.dataset.lmSuppressShortcuts = "true";  // arrow keys are ours, not JupyterLab's
+  mark.className = "magnitude-mark"; img.draggable = false;
   frame.append(img, mark); el.append(frame);
   const show = () => {
     const old = img.src;
@@ -80,7 +81,7 @@ function render({ model, el }) {
   };
 """
 
-# %% ../nbs/13_explore.ipynb #800c596a
+# %% ../nbs/13_explore.ipynb #d3b46e7f
 _LISTEN = """
   const send = () => {
     const far = Math.abs(to[0] - from[0]) * img.clientWidth > 4 || Math.abs(to[1] - from[1]) * img.clientHeight > 4;
@@ -93,7 +94,7 @@ _LISTEN = """
     return [clamp((event.clientX - box.left) / box.width), clamp(1 - (event.clientY - box.top) / box.height)];
   };
   let dragging = false;
-  img.onpointerdown = (event) => { if (!model.get("selectable")) return; dragging = true; img.setPointerCapture(event.pointerId); from = to = place(event); draw(); };
+  img.onpointerdown = (event) => { if (!model.get("selectable") || event.button) return; dragging = true; img.setPointerCapture(event.pointerId); from = to = place(event); draw(); };
   img.onpointermove = (event) => { if (dragging) { to = place(event); draw(); } };
   img.onpointerup = () => { if (dragging) { dragging = false; send(); from = null; draw(); } };
   img.onpointercancel = () => { dragging = false; from = null; draw(); };
@@ -106,6 +107,7 @@ _LISTEN = """
     else { to = (to || [0.5, 0.5]).map((x, k) => clamp(x + steps[event.key][k])); if (!from || !event.shiftKey) from = to; }
     draw();
   };
+  return () => { model.off("change:png", show); model.off("change:description change:selectable", tell); URL.revokeObjectURL(img.src); };
 }
 export default { render };
 """
@@ -194,7 +196,7 @@ def _drawable(points):
     if points.shape[1] <= 3: return points
     return PCA(2).fit_transform(points) if len(points) > 1 else points[:, :2]
 
-# %% ../nbs/13_explore.ipynb #a32965d7
+# %% ../nbs/13_explore.ipynb #abe93346
 def _figure(rows, heights, widths):  # for each row: the dimensions of its panels, its height in inches, the panels' shares of the width
     "A figure with rows of panels in fixed places, so that nothing jumps from one picture to the next, and its axes row by row."
     figure, axes = _Drawing(figsize=(10.5, sum(heights)), dpi=90), []
@@ -204,7 +206,7 @@ def _figure(rows, heights, widths):  # for each row: the dimensions of its panel
         axes.append([part.add_subplot(place) if dimension == 2 else _deep_axes(part, place) for place, dimension in zip(grid, row)])
     return figure, axes
 
-# %% ../nbs/13_explore.ipynb #05c1f4ba
+# %% ../nbs/13_explore.ipynb #19eebc60
 def _deep_axes(part, place):
     "Axes in space, which leave wide margins of their own: they reach beyond their place."
     ax = part.add_subplot(place, projection="3d")
@@ -213,7 +215,7 @@ def _deep_axes(part, place):
     ax.set(xlabel=" ", ylabel=" ", zlabel=" ")
     return ax
 
-# %% ../nbs/13_explore.ipynb #938194ad
+# %% ../nbs/13_explore.ipynb #f81ead1e
 def scale_figure(points: Any,           # (n, d)
                  input_weighting: Any,  # (n,) their weights at this scale
                  scale: float,          # t, one over the unit of distance
@@ -240,7 +242,7 @@ def scale_figure(points: Any,           # (n, d)
     right.set_title(f"magnitude {weights.sum():.1f} of {len(points)}")
     return figure
 
-# %% ../nbs/13_explore.ipynb #bfcae7ad
+# %% ../nbs/13_explore.ipynb #612a0738
 def _condition(points, scale):
     "The condition number of ζ in the 1-norm, estimated; infinite when ζ is singular to working precision."
     zeta = np.asarray(similarity_matrix(points, scale), dtype=float)
@@ -248,14 +250,14 @@ def _condition(points, scale):
     share = 0 if failed else lapack.dpocon(factor, np.abs(zeta).sum(0).max(), uplo="L")[0]
     return 1 / share if share > 0 else np.inf
 
-# %% ../nbs/13_explore.ipynb #e8c598a9
+# %% ../nbs/13_explore.ipynb #7c7067ff
 def _trust(solution, condition):
     "A badge about the accuracy of a weighting."
     digits = max(0, int(15.95 - np.log10(condition))) if condition < np.inf else 0
     kind, word = ("good", "well conditioned") if digits >= 8 else ("fair", "poorly conditioned") if digits >= 3 else ("bad", "hardly more than rounding")
     return _badge(kind, f"{word}: condition number {condition:.1e}, so about {digits} digits of the weights hold; residual {solution.residual:.0e}")
 
-# %% ../nbs/13_explore.ipynb #e0d87525
+# %% ../nbs/13_explore.ipynb #f0776ea5
 class _Space:
     "Points, and what has been found out about them."
     def __init__(self, points):  # (n, d)
@@ -276,7 +278,7 @@ class _Space:
         if key not in self._solved: self._solved[key] = solve(self.points, scale), _condition(self.points, scale)
         return self._solved[key]
 
-# %% ../nbs/13_explore.ipynb #f5e29379
+# %% ../nbs/13_explore.ipynb #c2f79132
 class _Scale(_Explorer):
     "A slider over t and a choice of points."
     def __init__(self, spaces):  # name -> (n, d), or a function that makes it
@@ -295,9 +297,10 @@ class _Scale(_Explorer):
             self._spaces[self.shape.value] = _Space(maker() if callable(maker) else maker)
         self.space, slider = self._spaces[self.shape.value], self.slider
         self._setting_up = True
-        slider.max, slider.min, slider.step = 300, -300, self.space.step
-        slider.value = self.space.opening
-        slider.max, slider.min = self.space.high, self.space.low
+        with slider.hold_sync():  # or the browser would round the value to steps that come and go
+            slider.max, slider.min, slider.step = 300, -300, self.space.step
+            slider.value = self.space.opening
+            slider.max, slider.min = self.space.high, self.space.low
         self._setting_up = False
         self.refresh()
 
@@ -309,12 +312,12 @@ class _Scale(_Explorer):
         told = f"{self.shape.value} at scale t = {self.slider.value:.3g}: magnitude {self.weighting.sum():.1f} of {len(self.space.points)} points, weights from {self.weighting.min():.2g} to {self.weighting.max():.2g}"
         return told, _trust(*self.space.at(self.slider.value))
 
-# %% ../nbs/13_explore.ipynb #29e767e9
+# %% ../nbs/13_explore.ipynb #7e3af4b5
 SHAPES = {"disc": lambda: datasets.disc(random_state=0), "ball": lambda: datasets.ball(random_state=0),
           "sphere": lambda: datasets.sphere(random_state=0), "Swiss roll": lambda: datasets.swiss_roll(random_state=0),
           "digits": lambda: datasets.digits()[:1000]}
 
-# %% ../nbs/13_explore.ipynb #12021dda
+# %% ../nbs/13_explore.ipynb #d1d28016
 def _named(points, name="points"):
     "One set of points, or a mapping of several, as a mapping from names to arrays (n, d)."
     several = isinstance(points, Mapping)
@@ -324,7 +327,7 @@ def _named(points, name="points"):
     if few: raise ValueError(f"{name} has fewer than two different points{f' in {few[0]!r}' if several else ''}: their magnitude is 1 at every scale")
     return spaces
 
-# %% ../nbs/13_explore.ipynb #6c767713
+# %% ../nbs/13_explore.ipynb #9e4fba7a
 def scale(points: Any = None,  # (n, d), or a mapping from names to such; None: shapes of `mag.datasets`
          ) -> Any:             # a widget
     """An explorer of weights over the scale t: a log slider, points, histogram, magnitude function, and how far the weights can be trusted.
@@ -340,7 +343,7 @@ def scale(points: Any = None,  # (n, d), or a mapping from names to such; None: 
     """
     return _Scale(SHAPES if points is None else _named(points) | SHAPES)
 
-# %% ../nbs/13_explore.ipynb #5e35e162
+# %% ../nbs/13_explore.ipynb #2b3c9905
 _THREE = [1.25, 1.2, 1]  # shares of the width; the second panel has a colour bar
 
 def _trio(axes, points, latent, input_weighting, latent_weighting):
@@ -353,10 +356,10 @@ def _trio(axes, points, latent, input_weighting, latent_weighting):
     plots.scatter(_drawable(latent), input_weighting, ax=axes[1], title="latent, in the input's colours", label="")
     plots.weighting_against(input_weighting, latent_weighting, ax=axes[2])
 
-# %% ../nbs/13_explore.ipynb #12d45f10
+# %% ../nbs/13_explore.ipynb #6970e9f5
 def _dimension(points): return 3 if points is not None and points.shape[1] == 3 else 2  # of the axes that show them
 
-# %% ../nbs/13_explore.ipynb #9db03da0
+# %% ../nbs/13_explore.ipynb #2a7972d5
 def training_figure(points: Any,                  # (n, d)
                     latent: Any,                  # (n, k), or None when there is none yet
                     input_weighting: Any,         # (n,)
@@ -381,7 +384,7 @@ def training_figure(points: Any,                  # (n, d)
     if history is not None: _losses(axes[1][0], history, epoch)
     return figure
 
-# %% ../nbs/13_explore.ipynb #f2f0a666
+# %% ../nbs/13_explore.ipynb #7f4c50a0
 def _fix(ax, limits):
     "Gives the axes these limits, (2, 2) or (2, 3), with some margin."
     low, high = np.asarray(limits, dtype=float)
@@ -389,7 +392,7 @@ def _fix(ax, limits):
     for name, centre in zip("xyz", middle): getattr(ax, f"set_{name}lim")(centre - half, centre + half)
     ax.set_aspect("equal", adjustable="box")
 
-# %% ../nbs/13_explore.ipynb #c0bedecd
+# %% ../nbs/13_explore.ipynb #a59ae268
 def _losses(ax, history, epoch):
     "Draws the loss curves that there are, and a line at an epoch."
     known = {name: column for name, column in history.items() if name == "phase" or np.isfinite(column).any()}  # no weighting loss in a burn-in
@@ -399,7 +402,7 @@ def _losses(ax, history, epoch):
     ax.set_ylabel("loss")
     ax.legend(frameon=False, fontsize="small", loc="upper right", ncols=3)
 
-# %% ../nbs/13_explore.ipynb #b239f41d
+# %% ../nbs/13_explore.ipynb #26d0a92c
 class _Run(threading.Thread):
     "A training in a thread of its own, shown now and then, that can be paused and stopped."
     def __init__(self, model, points, show, seconds):  # show: called with the `Training`, and with None at the end; seconds: between two calls, at least
@@ -425,7 +428,7 @@ class _Run(threading.Thread):
         self.state = "failed" if self.error else "stopped" if self.stopping else "finished"
         self.show(None)
 
-# %% ../nbs/13_explore.ipynb #728e9c71
+# %% ../nbs/13_explore.ipynb #8c053753
 def _moment(training):
     "Latent (n, k), both weightings (n,) and history of a running training; None where they cannot be had."
     with torch.no_grad(): latent = training.network().encode(training.points).cpu().double().numpy()
@@ -434,13 +437,13 @@ def _moment(training):
     except SingularSimilarityError: return None
     return latent, training.input_weighting.cpu().double().numpy(), latent_weighting, {name: list(column) for name, column in training.history.items()}
 
-# %% ../nbs/13_explore.ipynb #277b9d3d
+# %% ../nbs/13_explore.ipynb #8280444f
 def _outcome(model):
     "The same of a fitted model."
     weights = (_array(part, "weighting", 1) for part in (model.weighting_, model.embedding_weighting_))
     return _flat(model.embedding_, "latent"), *weights, model.history_
 
-# %% ../nbs/13_explore.ipynb #b175aa73
+# %% ../nbs/13_explore.ipynb #7ba1f600
 class _Watched(_Explorer):
     "What is known of a training, shown and told."
     def __init__(self, points, model, controls):
@@ -464,7 +467,7 @@ class _Watched(_Explorer):
         if error: told = f"{told}. {type(error).__name__}: {error}"
         return f"A training, {told}", _badge("bad" if error else "plain", told)
 
-# %% ../nbs/13_explore.ipynb #13252de4
+# %% ../nbs/13_explore.ipynb #c9184f3f
 class _Training(_Watched):
     "Four buttons over a training."
     def __init__(self, points, model, seconds):
@@ -492,7 +495,7 @@ class _Training(_Watched):
         useful = {"training": ("pause", "stop"), "paused": ("resume", "stop")}.get(self.state, ("start",))
         for name in ("start", "pause", "resume", "stop"): getattr(self, name).disabled = name not in useful
 
-# %% ../nbs/13_explore.ipynb #ced18505
+# %% ../nbs/13_explore.ipynb #1b054faa
 def _see(self, training):  # self: _Training; training: None when it is over
     "Shows where the training is."
     if training is not None: self._moment, self._planned = _moment(training) or self._moment, sum(phase.n_epochs for phase in training.phases)
@@ -501,7 +504,7 @@ def _see(self, training):  # self: _Training; training: None when it is over
     if self._run is not None and self._run.error: self.badge.value = self._words()[1]
     else: self.refresh()
 
-# %% ../nbs/13_explore.ipynb #1c889fd5
+# %% ../nbs/13_explore.ipynb #0454e885
 def _wait(self, seconds: float | None = None) -> bool:  # self: _Training
     "Waits until the training is over, or for some seconds; whether it is over."
     if self._run is not None: self._run.join(seconds)
@@ -509,7 +512,7 @@ def _wait(self, seconds: float | None = None) -> bool:  # self: _Training
 
 _Training._see, _Training.wait = _see, _wait
 
-# %% ../nbs/13_explore.ipynb #a83d6283
+# %% ../nbs/13_explore.ipynb #ba5b59ea
 def training(points: Any,              # (n, d), or images where the autoencoder takes them
              autoencoder: Any = None,  # a `MagnitudeAutoencoder` with the settings to train by; None: the default one
              *, seconds: float = 0.5,  # between two pictures, at least
@@ -530,7 +533,7 @@ def training(points: Any,              # (n, d), or images where the autoencoder
     if not isinstance(model, MagnitudeAutoencoder): raise TypeError(f"autoencoder is {model!r}: it must be a MagnitudeAutoencoder(...), or None for the default one")
     return _Training(points, model, check_positive("seconds", seconds, whole=False))
 
-# %% ../nbs/13_explore.ipynb #b12d1f6e
+# %% ../nbs/13_explore.ipynb #7f18bb1f
 class _Epochs(_Explorer):
     "A slider over snapshots, which can play."
     def __init__(self, points, snapshots, scale, history):
@@ -554,12 +557,12 @@ class _Epochs(_Explorer):
         told = f"after {self.slider.value} epochs: ρ = {_correlation(self._weights, self._found()):.2f}"
         return f"The latent {told}", _badge("plain", told)
 
-# %% ../nbs/13_explore.ipynb #f5c31b9c
+# %% ../nbs/13_explore.ipynb #0351753f
 def _checked_scale(points, scale):
     "The scale as a number; chosen from the points (n, d) where none is given."
     return choose_scale(points) if scale is None else float(check_scale(scale))
 
-# %% ../nbs/13_explore.ipynb #e411cfc0
+# %% ../nbs/13_explore.ipynb #ace1c777
 def _snapshots(snapshots, points):
     "The latents by number of epochs, as arrays, in order."
     if hasattr(snapshots, "notes_"):
@@ -571,7 +574,7 @@ def _snapshots(snapshots, points):
         if len(latent) != len(points): raise ValueError(f"snapshots[{epoch!r}] has {len(latent)} rows and points {len(points)}: row i of both must be the same point")
     return found
 
-# %% ../nbs/13_explore.ipynb #80c87d52
+# %% ../nbs/13_explore.ipynb #ed8d4c24
 def epochs(points: Any,         # (n, d) that were trained on
            snapshots: Any,      # an estimator fitted with the callback `Snapshots`, or a mapping from numbers of epochs to latents (n, k)
            *, scale: Any = None,  # t, one over the unit of distance; None: the estimator's, or `choose_scale(points)`
@@ -590,7 +593,7 @@ def epochs(points: Any,         # (n, d) that were trained on
     if scale is None: scale = getattr(snapshots, "scale_", None)
     return _Epochs(array, _snapshots(snapshots, array), _checked_scale(array, scale), getattr(snapshots, "history_", None))
 
-# %% ../nbs/13_explore.ipynb #618d2a8c
+# %% ../nbs/13_explore.ipynb #e36921f5
 _SETTING = ["task", "recipe", "points", "epochs", "λ", "t"]
 
 def _row(path):
@@ -604,14 +607,14 @@ def _row(path):
             "λ": phases[-1]["weighting_coefficient"], "t": said["scale"], "seed": told["seed"], "reconstruction loss": reached["reconstruction error"],
             "weighting loss": reached["weighting loss"], "ρ": reached["rho"], "trustworthiness": reached["trustworthiness"], "path": path}
 
-# %% ../nbs/13_explore.ipynb #3f371267
+# %% ../nbs/13_explore.ipynb #4b22a729
 def _stored_runs(folder):
     "A table of the trainings in a folder, one of each setting and seed."
     rows = [row for path in sorted(Path(folder).glob("*.json")) if (row := _row(path)) is not None]
     if not rows: raise ValueError(f"folder {str(folder)!r} holds no stored trainings: pass one that `magnitude-ae reproduce` has filled, such as 'reproduced/parameters'")
     return pd.DataFrame(rows).drop_duplicates([*_SETTING, "seed"]).reset_index(drop=True)
 
-# %% ../nbs/13_explore.ipynb #134e7fc0
+# %% ../nbs/13_explore.ipynb #12801716
 def _walks(runs):
     "Walks by name: the parameter that varies, and the rows (a table)."
     found = {}
@@ -625,7 +628,7 @@ def _walks(runs):
     if not found: raise ValueError("folder holds no two trainings that differ in λ or in t alone; run `magnitude-ae reproduce parameters`")
     return dict(sorted(found.items(), key=lambda item: -len(item[1][1])))
 
-# %% ../nbs/13_explore.ipynb #b919c16f
+# %% ../nbs/13_explore.ipynb #c352475a
 def _curves(ax, walk, key, value, columns):
     "Means and runs over the values of a parameter, evenly spaced, with a line at one value."
     values = sorted(walk[key].unique())
@@ -638,7 +641,7 @@ def _curves(ax, walk, key, value, columns):
     ax.spines[["top", "right"]].set_visible(False)
     ax.legend(frameon=False, fontsize="small")
 
-# %% ../nbs/13_explore.ipynb #e2b88a7d
+# %% ../nbs/13_explore.ipynb #cca0ea1c
 def sweep_figure(walk: Any,   # table with a row for each run: λ or t, "reconstruction loss", "weighting loss", "ρ", "trustworthiness"
                  key: str,    # "λ" or "t": what varies
                  value: float,  # where we are
@@ -662,7 +665,7 @@ def sweep_figure(walk: Any,   # table with a row for each run: λ or t, "reconst
     below[0].set(yscale="log", ylabel="loss")
     return figure
 
-# %% ../nbs/13_explore.ipynb #628888f4
+# %% ../nbs/13_explore.ipynb #a0ba9e6b
 class _Sweep(_Explorer):
     "A choice of walks, a slider along one, and a choice of seeds."
     def __init__(self, walks):
@@ -678,10 +681,11 @@ class _Sweep(_Explorer):
     def _choose(self, *_):
         "Fits slider and seeds to the walk."
         self.key, self.runs = self._walks[self.walk.value]
-        self._setting_up = True
         values, seeds = sorted(self.runs[self.key].unique()), sorted(self.runs["seed"].unique())
-        self.slider.options, self.slider.description = [(f"{value:.3g}", value) for value in values], self.key
-        self.slider.index, self.seed.options = len(values) // 2, seeds
+        self._setting_up = True
+        with self.slider.hold_sync(), self.seed.hold_sync():
+            self.slider.options, self.slider.description = [(f"{value:.3g}", value) for value in values], self.key
+            self.slider.index, self.seed.options = len(values) // 2, seeds
         self._setting_up = False
         self.refresh()
 
@@ -692,7 +696,7 @@ class _Sweep(_Explorer):
         return (here[here["seed"] == self.seed.value] if (here["seed"] == self.seed.value).any() else here).iloc[0]
     def _state(self): return self.walk.value, self.slider.value, self.seed.value
 
-# %% ../nbs/13_explore.ipynb #f2ae4fe8
+# %% ../nbs/13_explore.ipynb #9ac6795f
 def _run_arrays(run):
     "Points (n, d), latent (n, k) and both weightings (n,) of a stored run."
     said = json.loads(run["path"].read_text(encoding="utf-8"))["configuration"]["experiment"]
@@ -700,7 +704,7 @@ def _run_arrays(run):
     with np.load(run["path"].with_suffix(".npz")) as file: latent, wanted = (file[name].astype(float) for name in ("Magnitude AE", "weighting"))
     return points, latent, wanted, weigh(latent, run["t"])
 
-# %% ../nbs/13_explore.ipynb #88e6d41a
+# %% ../nbs/13_explore.ipynb #fc0059a3
 class _SweepExplorer(_Sweep):
     "The same with its picture."
     def figure(self): return sweep_figure(self.runs, self.key, self.slider.value, *_run_arrays(self.run))
@@ -709,7 +713,7 @@ class _SweepExplorer(_Sweep):
         told = f"{run['task']}, λ = {run['λ']:g}, t = {run['t']:.3g}, seed {run['seed']}: ρ = {run['ρ']:.2f}, trustworthiness {run['trustworthiness']:.2f}, reconstruction loss {run['reconstruction loss']:.2g}, weighting loss {run['weighting loss']:.2g}"
         return told, _badge("plain", told)
 
-# %% ../nbs/13_explore.ipynb #2bef28f1
+# %% ../nbs/13_explore.ipynb #db0ce867
 def sweep(folder: Any = "results/experiments",  # where `magnitude-ae reproduce` stored its runs
          ) -> Any:                              # a widget
     """An explorer of stored trainings along λ or t: Figure 3 of the report to walk through.
@@ -722,7 +726,7 @@ def sweep(folder: Any = "results/experiments",  # where `magnitude-ae reproduce`
     """
     return _SweepExplorer(_walks(_stored_runs(folder)))
 
-# %% ../nbs/13_explore.ipynb #f732ed27
+# %% ../nbs/13_explore.ipynb #a042e11a
 def linked_figure(points: Any,             # (n, d)
                   latent: Any,             # (n, k)
                   input_weighting: Any,    # (n,)
@@ -750,7 +754,7 @@ def linked_figure(points: Any,             # (n, d)
     if images is not None: _gallery(axes[1], images, chosen if len(chosen) else np.argsort(-np.asarray(input_weighting))[:24], len(chosen), decoded)
     return figure
 
-# %% ../nbs/13_explore.ipynb #77e21c15
+# %% ../nbs/13_explore.ipynb #76a012ee
 def _square(images):
     "Images as (n, height, width)."
     images = _array(images, "images", None)
@@ -758,7 +762,7 @@ def _square(images):
     if images.ndim != 3: raise ValueError(f"images has shape {images.shape}: it must be (n, height, width), or (n, p) with p a square number. Reshape it first.")
     return images
 
-# %% ../nbs/13_explore.ipynb #d09351a2
+# %% ../nbs/13_explore.ipynb #9ccfaa8c
 def _gallery(axes, images, rows, n_selected, decoded):
     "Shows up to 24 of the images side by side, and the decoded one."
     images = _square(images)
@@ -773,7 +777,7 @@ def _gallery(axes, images, rows, n_selected, decoded):
         axes[1].set_title("decoded at ★", fontsize="medium")
     for ax in axes: ax.set_axis_off()
 
-# %% ../nbs/13_explore.ipynb #58c6b20a
+# %% ../nbs/13_explore.ipynb #84f4568e
 def _where(ax, places):
     "Where points (n, 2) or (n, 3) were drawn, in shares of the figure's width and height, (n, 2)."
     if places.shape[1] == 3:
@@ -781,18 +785,18 @@ def _where(ax, places):
         places = np.column_stack([x / w, y / w])
     return ax.transData.transform(places) / ax.figure.figure.bbox.size
 
-# %% ../nbs/13_explore.ipynb #66e05efd
+# %% ../nbs/13_explore.ipynb #08d4a298
 def _frame(ax):
     "The rectangle of the axes, in shares of the figure: left, bottom, right, top."
     return (ax.get_window_extent().get_points() / ax.figure.figure.bbox.size).ravel()
 
-# %% ../nbs/13_explore.ipynb #3b685698
+# %% ../nbs/13_explore.ipynb #755b0402
 def _within(where, rectangle):
     "Which places (n, 2) lie within left, bottom, right, top; (n,)."
     left, bottom, right, top = rectangle
     return (where[:, 0] >= left) & (where[:, 0] <= right) & (where[:, 1] >= bottom) & (where[:, 1] <= top)
 
-# %% ../nbs/13_explore.ipynb #bccd5d4c
+# %% ../nbs/13_explore.ipynb #c899c69d
 class _Linked(_Explorer):
     "A picture that is brushed and clicked."
     def __init__(self, points, latent, scale, images, decode):
@@ -803,7 +807,7 @@ class _Linked(_Explorer):
         super().__init__("linked", [self.clear])
         self.picture.selectable = True
         self._measure()
-        self.clear.on_click(lambda _: self._set([], None))
+        self.clear.on_click(lambda _: self._set([], None, forget=True))
         self.picture.observe(self._brushed, "brush")
         self.picture.observe(self._clicked, "click")
         self.refresh()
@@ -820,36 +824,45 @@ class _Linked(_Explorer):
     @property
     def selected(self): return self._selected
     @selected.setter
-    def selected(self, rows): self._set(rows, self.place)
+    def selected(self, rows): self._set(rows, self.place, forget=True)
 
-# %% ../nbs/13_explore.ipynb #93c576c6
-def _set_selection(self, rows, place):  # self: _Linked
+# %% ../nbs/13_explore.ipynb #23e1c2b9
+def _set_selection(self, rows, place, forget=False):  # self: _Linked; forget: where the mouse was
     "Lights up these rows, and decodes this place."
     rows = np.asarray(rows)
     rows = np.flatnonzero(rows) if rows.dtype == bool else np.unique(rows.astype(int))
     if len(rows) and not 0 <= rows[0] <= rows[-1] < len(self.points): raise IndexError(f"selected must lie between 0 and {len(self.points) - 1}, not {rows.tolist()}")
+    if forget: self._forget()
     self._selected, self.place = rows, place
     self.decoded = None if place is None or self._decode is None else _array(self._decode(np.array([place])), "decoded", None).ravel()
     self.refresh()
 
-# %% ../nbs/13_explore.ipynb #10c7cc83
+# %% ../nbs/13_explore.ipynb #bcc64054
 def _brushed(self, change):  # self: _Linked
     "Selects what lies in the rectangle, in the panel of its middle."
+    if self._setting_up: return
     if not change.new: return self._set([], self.place)
     middle = np.array([[(change.new[0] + change.new[2]) / 2, (change.new[1] + change.new[3]) / 2]])
     for frame, where in zip(self._frames, self._places):
         if _within(middle, frame): return self._set(_within(where, change.new), self.place)
 
-# %% ../nbs/13_explore.ipynb #8a11f3e3
+# %% ../nbs/13_explore.ipynb #22b4f4b3
 def _clicked(self, change):  # self: _Linked
     "Decodes a place that was clicked in the latent plane."
     if not change.new or self.latent.shape[1] > 2 or not _within(np.array([change.new]), self._frames[1]): return
     place = self._latent_axes.transData.inverted().transform(np.array(change.new) * self._drawn.bbox.size)
     self._set(self._selected, place[:self.latent.shape[1]])
 
-_Linked._set, _Linked._brushed, _Linked._clicked = _set_selection, _brushed, _clicked
+# %% ../nbs/13_explore.ipynb #f9ce88f6
+def _forget(self):  # self: _Linked
+    "Takes brush and click back."
+    self._setting_up = True
+    self.picture.brush = self.picture.click = []
+    self._setting_up = False
 
-# %% ../nbs/13_explore.ipynb #ac2a518f
+_Linked._set, _Linked._brushed, _Linked._clicked, _Linked._forget = _set_selection, _brushed, _clicked, _forget
+
+# %% ../nbs/13_explore.ipynb #16444e00
 class _LinkedExplorer(_Linked):
     "The same with its picture."
     def _state(self): return self._selected.tobytes(), None if self.place is None else tuple(self.place)
@@ -863,7 +876,7 @@ class _LinkedExplorer(_Linked):
         elif self._decode is not None: told += "; click into the latent to decode a place"
         return f"Input, latent and weight against weight: {told}", _badge("plain", told)
 
-# %% ../nbs/13_explore.ipynb #08e12942
+# %% ../nbs/13_explore.ipynb #268d92d3
 def linked(points: Any,          # (n, d)
            latent: Any,          # a fitted estimator, or an embedding of the points (n, k)
            *, scale: Any = None,   # t, one over the unit of distance; None: the estimator's, or `choose_scale(points)`
@@ -888,7 +901,7 @@ def linked(points: Any,          # (n, d)
     if images is not None and len(_square(images)) != len(array): raise ValueError(f"images has {len(images)} entries and points {len(array)} rows: pass one image for each point")
     return _LinkedExplorer(array, found, _checked_scale(array, scale), None if images is None else _square(images), latent.inverse_transform if fitted else None)
 
-# %% ../nbs/13_explore.ipynb #925caa07
+# %% ../nbs/13_explore.ipynb #679f7df7
 def methods_figure(points: Any,         # (n, d)
                    embeddings: Mapping[str, Any],  # name -> (n, k)
                    scale: float,          # t, one over the unit of distance
@@ -920,7 +933,7 @@ def methods_figure(points: Any,         # (n, d)
     for ax in (*above[1:], *below[2:]): ax.set_ylabel("")
     return figure
 
-# %% ../nbs/13_explore.ipynb #9258c237
+# %% ../nbs/13_explore.ipynb #c366b1ec
 class _Methods(_Explorer):
     "A choice of scale and of colours over several embeddings."
     def __init__(self, points, embeddings, scale, labels):
@@ -945,7 +958,7 @@ class _Methods(_Explorer):
         told = f"{self.lengths.value}: " + ", ".join(f"{name} ρ = {value:.2f}" for name, value in rho.items())
         return f"Embeddings, {told}", _badge("plain", told)
 
-# %% ../nbs/13_explore.ipynb #c2ec4412
+# %% ../nbs/13_explore.ipynb #55ac9988
 def _candidates(points, embeddings, scale, random_state):
     "Embeddings by name, as arrays; scale."
     if embeddings is None: embeddings = MagnitudeAutoencoder(scale="auto" if scale is None else scale, random_state=random_state).fit(points)
@@ -955,7 +968,7 @@ def _candidates(points, embeddings, scale, random_state):
     if not isinstance(embeddings, Mapping) or not embeddings: raise TypeError(f"embeddings is {type(embeddings).__name__}: it must be a fitted estimator, or a mapping from names to embeddings (n, k)")
     return {str(name): _flat(latent, f"embeddings[{name!r}]") for name, latent in embeddings.items()}, scale
 
-# %% ../nbs/13_explore.ipynb #ae048fda
+# %% ../nbs/13_explore.ipynb #0e3e2e8a
 def methods(points: Any,             # (n, d)
             embeddings: Any = None,  # a fitted estimator, shown beside PCA, t-SNE and UMAP; or a mapping from names to embeddings (n, k); None: trains one
             *, scale: Any = None,      # t, one over the unit of distance; None: the estimator's, or `choose_scale(points)`

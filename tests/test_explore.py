@@ -129,8 +129,10 @@ def test_scale_solves_and_draws_each_stop_once(monkeypatch):
 def test_scale_goes_from_one_shape_to_another_and_back(monkeypatch):
     explorer = explore.scale({"a": disc, "b": 10 * ball})
     first, range_of_a = explorer.picture.png, (explorer.slider.min, explorer.slider.max)
-    functions = count(monkeypatch, "magnitude_function")
+    functions, sent = count(monkeypatch, "magnitude_function"), []
+    monkeypatch.setattr(type(explorer.slider), "send_state", lambda slider, key=None: sent.append(set(key)))
     explorer.shape.value = "b"
+    assert len(sent) == 1 and {"min", "max", "step", "value"} <= set(sent[0])  # in one message: a browser rounds the value to the steps it knows
     assert explorer.picture.png != first and len(functions) == 1 and explorer.weighting.shape == (60,)
     assert explorer.slider.max < range_of_a[1] and 10**explorer.slider.min <= explorer.slider.value <= 10**explorer.slider.max
     explorer.shape.value = "a"
@@ -460,6 +462,12 @@ def test_selected_can_be_set_and_cleared(fitted):
     assert explorer.selected.tolist() == [0, 1, 2, 3] and explorer.picture.png != before
     explorer.clear.click()
     assert len(explorer.selected) == 0 and explorer.picture.png == before
+    rectangle = middle_of(explorer, 1, [7, 30])
+    for _ in range(2):  # the same drag again after a clearing
+        explorer.picture.brush, explorer.picture.click = rectangle, explorer._places[1][12].tolist()
+        assert {7, 30} <= set(explorer.selected) and explorer.place is not None
+        explorer.clear.click()
+        assert len(explorer.selected) == 0 and explorer.place is None and explorer.picture.png == before
     for wrong in ([60], [-1]):
         with pytest.raises(IndexError, match="selected must lie between 0 and 59"):
             explorer.selected = wrong
