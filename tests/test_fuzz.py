@@ -915,7 +915,7 @@ def test_evaluation_keywords(where, value):
 
 
 MAKERS = [mag.datasets.ball, mag.datasets.disc, mag.datasets.sphere, mag.datasets.swiss_roll, mag.datasets.digits, mag.datasets.mnist, mag.datasets.fashion_mnist, mag.datasets.unroll]
-FLAGS = ("return_labels", "return_boundary_distance", "uniform", "colorbar")  # what is true is Python's business
+FLAGS = ("return_labels", "return_boundary_distance", "uniform", "colorbar", "align")  # what is true is Python's business
 MAKER_KEYWORDS = [(make, name) for make in MAKERS for name in inspect.signature(make).parameters if name not in FLAGS]
 
 
@@ -968,7 +968,7 @@ def one_figure():
 HISTORY = {"epoch": [0, 1, 2], "phase": ["a", "a", "b"], "reconstruction_loss": [3.0, 2.0, 1.0], "weighting_loss": [np.nan, 2.0, 1.0]}
 PICTURES = {"scatter": dict(points=SQUARE, values=SQUARE[:, 0]), "thumbnails": dict(points=SQUARE, images=np.ones((4, 9))), "loss_curves": dict(history=HISTORY),
             "weighting_against": dict(input_weighting=SQUARE[:, 0], latent_weighting=SQUARE[:, 1]), "magnitude_curve": dict(scales=[0.1, 1.0, 10.0], magnitudes=[1.0, 2.0, 4.0]),
-            "front": dict(methods={"a": (1.0, 2.0)}), "race": dict(times={"a": ([1, 2], [3, 4])}), "weighting_colormap": {},
+            "front": dict(methods={"a": (1.0, 2.0)}), "race": dict(times={"a": ([1, 2], [3, 4])}), "weighting_colormap": {}, "animate": dict(snapshots={0: SQUARE, 5: 2 * SQUARE}),
             "shapes_grid": dict(columns={"a": dict(input=SQUARE, weighting=SQUARE[:, 0], rows={"b": (SQUARE, 0.5)})})}
 PICTURE_KEYWORDS = [(name, parameter) for name in PICTURES for parameter in inspect.signature(getattr(mag.plots, name)).parameters if parameter not in FLAGS]
 
