@@ -1,6 +1,7 @@
 """What every test shares: pictures without a screen, properties without a deadline, a browser."""
 
 import os
+from collections import Counter
 
 import hypothesis
 import pytest
@@ -28,7 +29,8 @@ def pytest_terminal_summary(terminalreporter):
         for name, value in report.user_properties:
             if name == "browser" and report.when == "call":
                 terminalreporter.write_line(value)
-    if reasons := {reason for report in terminalreporter.getreports("skipped") if NEEDS in (reason := str(report.longrepr))}:
+    reasons = [str(report.longrepr[-1]) for report in terminalreporter.getreports("skipped") if isinstance(report.longrepr, tuple)]
+    if lacking := Counter(reason.removeprefix("Skipped: ") for reason in reasons if NEEDS in reason):
         terminalreporter.section("THE TESTS IN A BROWSER WERE SKIPPED", sep="!", red=True, bold=True)
-        for reason in sorted(reasons):
-            terminalreporter.write_line(reason)
+        for reason, count in lacking.items():
+            terminalreporter.write_line(f"{count} tests: {reason}")
