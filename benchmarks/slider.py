@@ -1,6 +1,6 @@
 """Milliseconds from a key pressed on the slider of `mag.explore.scale()` to the new picture, in JupyterLab.
 
-    python benchmarks/slider.py             # writes results/benchmarks/slider.json; about a minute on two cores
+    python benchmarks/slider.py             # writes results/benchmarks/slider.json; about two minutes
 
 Needs Chromium, Playwright and JupyterLab (CONTRIBUTING.md, "Browser tests"). The clock runs in the page: from the browser's
 event to the picture decoded, so widget messages, solve, drawing and encoding are all in it. `new` are stops that the slider has
