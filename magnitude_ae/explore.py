@@ -402,7 +402,7 @@ def _losses(ax, history, epoch):
     ax.set_ylabel("loss")
     ax.legend(frameon=False, fontsize="small", loc="upper right", ncols=3)
 
-# %% ../nbs/13_explore.ipynb #26d0a92c
+# %% ../nbs/13_explore.ipynb #e9725b9a
 class _Run(threading.Thread):
     "A training in a thread of its own, shown now and then, that can be paused and stopped."
     def __init__(self, model, points, show, seconds):  # show: called with the `Training`, and with None at the end; seconds: between two calls, at least
@@ -414,11 +414,12 @@ class _Run(threading.Thread):
 
     def watch(self, training):
         "Called after each epoch; True ends the training."
-        now = time.monotonic()
-        if now >= self.due or not self.going.is_set():
+        if (now := time.monotonic()) >= self.due:
             self.show(training)
             self.due = time.monotonic() + max(self.seconds, 3 * (time.monotonic() - now))  # at most a quarter of the time goes into pictures
-        self.going.wait()
+        if not self.going.is_set():
+            self.show(training)
+            self.going.wait()
         return self.stopping
 
     def run(self):
@@ -862,7 +863,7 @@ def _forget(self):  # self: _Linked
 
 _Linked._set, _Linked._brushed, _Linked._clicked, _Linked._forget = _set_selection, _brushed, _clicked, _forget
 
-# %% ../nbs/13_explore.ipynb #16444e00
+# %% ../nbs/13_explore.ipynb #aa7de798
 class _LinkedExplorer(_Linked):
     "The same with its picture."
     def _state(self): return self._selected.tobytes(), None if self.place is None else tuple(self.place)
@@ -872,7 +873,7 @@ class _LinkedExplorer(_Linked):
 
     def _words(self):
         told = f"{len(self._selected)} of {len(self.points)} points selected" if len(self._selected) else "drag over points to select them"
-        if self.place is not None: told += f"; decoded at ({', '.join(f'{x:.3g}' for x in self.place)})"
+        if self.place is not None: told += f"; {'place' if self._decode is None else 'decoded at'} ({', '.join(f'{x:.3g}' for x in self.place)})"
         elif self._decode is not None: told += "; click into the latent to decode a place"
         return f"Input, latent and weight against weight: {told}", _badge("plain", told)
 
