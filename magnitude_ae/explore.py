@@ -158,13 +158,14 @@ class _Explorer(widgets.VBox):
         "Shows the picture of the present state, drawing it if it is new."
         if self._setting_up: return
         try:
-            key = self._state()
             with _drawing:
-                if key is None or key not in self._kept: self._kept[key] = png(self.figure()), self._words()
-                found = self._kept[key]
+                key = self._state()
+                found = self._kept.get(key) if key is not None else None
+                if found is None: found = png(self.figure()), self._words()
+                if key is not None and key == self._state(): self._kept[key] = found  # a control may have moved in another thread meanwhile
                 while len(self._kept) > 500: del self._kept[next(iter(self._kept))]  # the oldest
-            self.picture.description, self.badge.value = found[1]
-            self.picture.png = found[0]
+                self.picture.description, self.badge.value = found[1]
+                self.picture.png = found[0]
         except Exception as error:
             self.badge.value = _badge("bad", f"{type(error).__name__}: {error}")
             raise
