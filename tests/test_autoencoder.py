@@ -11,15 +11,8 @@ import torch
 from sklearn.base import clone
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-
+from small_models import POINTS, quick
 import magnitude_ae as mag
-
-POINTS = np.random.default_rng(0).standard_normal((40, 3)) * [3, 2, 0.1]
-
-
-def quick(**settings):
-    return mag.MagnitudeAutoencoder(**{"scale": 1.0, "max_epochs": 3, "strategy": mag.BurnIn(n_burn_in_epochs=2, batch_size=15), "progress": False,
-                                       "random_state": 0, **settings})
 
 
 @pytest.fixture(scope="module")

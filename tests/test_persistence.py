@@ -12,18 +12,12 @@ import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
-
+from small_models import POINTS, quick
 import magnitude_ae as mag
 from magnitude_ae import training
 from magnitude_ae.training import read_file, write_file
 
-POINTS = np.random.default_rng(0).standard_normal((40, 3)) * [3, 2, 0.1]
 GOLDEN = Path(__file__).parent / "data" / "model_format_1.safetensors"
-
-
-def quick(**settings):
-    return mag.MagnitudeAutoencoder(**{"scale": 1.0, "max_epochs": 3, "strategy": mag.BurnIn(n_burn_in_epochs=2, batch_size=15), "progress": False,
-                                       "random_state": 0, **settings})
 
 
 @pytest.fixture(scope="module")
