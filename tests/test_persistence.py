@@ -13,6 +13,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 from small_models import POINTS, quick
+
 import magnitude_ae as mag
 from magnitude_ae import training
 from magnitude_ae.training import read_file, write_file
