@@ -145,7 +145,7 @@ class Picture(anywidget.AnyWidget):
         if len(proposal.value) not in (0, size): raise traitlets.TraitError(f"{proposal.trait.name} is {proposal.value!r}: it must be {size} shares between 0 and 1, or []")
         return proposal.value
 
-# %% ../nbs/13_explore.ipynb #e56743c6
+# %% ../nbs/13_explore.ipynb #9ad1333c
 class _Explorer(widgets.VBox):
     "Controls over a picture."
     _setting_up = False  # while controls change together
@@ -159,13 +159,13 @@ class _Explorer(widgets.VBox):
         if self._setting_up: return
         try:
             with _drawing:
-                key = self._state()
-                found = self._kept.get(key) if key is not None else None
-                if found is None: found = png(self.figure()), self._words()
-                if key is not None and key == self._state(): self._kept[key] = found  # a control may have moved in another thread meanwhile
+                key, found = None, None
+                while found is None or key != self._state():  # a control may have moved meanwhile
+                    key = self._state()
+                    found = self._kept.get(key) or (png(self.figure()), self._words())
+                if key is not None: self._kept[key] = found
                 while len(self._kept) > 500: del self._kept[next(iter(self._kept))]  # the oldest
-                self.picture.description, self.badge.value = found[1]
-                self.picture.png = found[0]
+                self.picture.png, (self.picture.description, self.badge.value) = found
         except Exception as error:
             self.badge.value = _badge("bad", f"{type(error).__name__}: {error}")
             raise
@@ -279,7 +279,7 @@ class _Space:
         if key not in self._solved: self._solved[key] = solve(self.points, scale), _condition(self.points, scale)
         return self._solved[key]
 
-# %% ../nbs/13_explore.ipynb #c2f79132
+# %% ../nbs/13_explore.ipynb #74f27b31
 class _Scale(_Explorer):
     "A slider over t and a choice of points."
     def __init__(self, spaces):  # name -> (n, d), or a function that makes it
@@ -293,32 +293,38 @@ class _Scale(_Explorer):
 
     def _choose(self, *_):
         "Fits the slider to the points."
-        if self.shape.value not in self._spaces:
-            maker = self._makers[self.shape.value]
-            self._spaces[self.shape.value] = _Space(maker() if callable(maker) else maker)
-        self.space, slider = self._spaces[self.shape.value], self.slider
-        self._setting_up = True
+        with _drawing:
+            name = self.shape.value
+            if name not in self._spaces: self._spaces[name] = _Space(self._makers[name]() if callable(self._makers[name]) else self._makers[name])
+            self._fit_slider(name)
+        self.refresh()
+
+    def _fit_slider(self, name):
+        "Gives the slider the range of these points, at their opening."
+        self.space, self._chosen, self._setting_up, slider = self._spaces[name], name, True, self.slider
         with slider.hold_sync():  # or the browser would round the value to steps that come and go
             slider.max, slider.min, slider.step = 300, -300, self.space.step
             slider.value = self.space.opening
             slider.max, slider.min = self.space.high, self.space.low
         self._setting_up = False
-        self.refresh()
 
+# %% ../nbs/13_explore.ipynb #1c5e0b3f
+class _ScaleExplorer(_Scale):
+    "The same with its picture."
     @property
     def weighting(self): return self.space.at(self.slider.value)[0].value
-    def _state(self): return self.shape.value, round(np.log10(self.slider.value), 6)
+    def _state(self): return self._chosen, round(np.log10(self.slider.value), 6)
     def figure(self): return scale_figure(self.space.points, self.weighting, self.slider.value, self.space.scales, self.space.magnitudes)
     def _words(self):
-        told = f"{self.shape.value} at scale t = {self.slider.value:.3g}: magnitude {self.weighting.sum():.1f} of {len(self.space.points)} points, weights from {self.weighting.min():.2g} to {self.weighting.max():.2g}"
+        told = f"{self._chosen} at scale t = {self.slider.value:.3g}: magnitude {self.weighting.sum():.1f} of {len(self.space.points)} points, weights from {self.weighting.min():.2g} to {self.weighting.max():.2g}"
         return told, _trust(*self.space.at(self.slider.value))
 
-# %% ../nbs/13_explore.ipynb #7e3af4b5
+# %% ../nbs/13_explore.ipynb #2a833258
 SHAPES = {"disc": lambda: datasets.disc(random_state=0), "ball": lambda: datasets.ball(random_state=0),
           "sphere": lambda: datasets.sphere(random_state=0), "Swiss roll": lambda: datasets.swiss_roll(random_state=0),
           "digits": lambda: datasets.digits()[:1000]}
 
-# %% ../nbs/13_explore.ipynb #d1d28016
+# %% ../nbs/13_explore.ipynb #aeea1f12
 def _named(points, name="points"):
     "One set of points, or a mapping of several, as a mapping from names to arrays (n, d)."
     several = isinstance(points, Mapping)
@@ -328,7 +334,7 @@ def _named(points, name="points"):
     if few: raise ValueError(f"{name} has fewer than two different points{f' in {few[0]!r}' if several else ''}: their magnitude is 1 at every scale")
     return spaces
 
-# %% ../nbs/13_explore.ipynb #9e4fba7a
+# %% ../nbs/13_explore.ipynb #1440ba28
 def scale(points: Any = None,  # (n, d), or a mapping from names to such; None: shapes of `mag.datasets`
          ) -> Any:             # a widget
     """An explorer of weights over the scale t: a log slider, points, histogram, magnitude function, and how far the weights can be trusted.
@@ -342,9 +348,9 @@ def scale(points: Any = None,  # (n, d), or a mapping from names to such; None: 
     >>> explorer.weighting.shape
     (50,)
     """
-    return _Scale(SHAPES if points is None else _named(points) | SHAPES)
+    return _ScaleExplorer(SHAPES if points is None else _named(points) | SHAPES)
 
-# %% ../nbs/13_explore.ipynb #2b3c9905
+# %% ../nbs/13_explore.ipynb #a33550ab
 _THREE = [1.25, 1.2, 1]  # shares of the width; the second panel has a colour bar
 
 def _trio(axes, points, latent, input_weighting, latent_weighting):
@@ -357,10 +363,10 @@ def _trio(axes, points, latent, input_weighting, latent_weighting):
     plots.scatter(_drawable(latent), input_weighting, ax=axes[1], title="latent, in the input's colours", label="")
     plots.weighting_against(input_weighting, latent_weighting, ax=axes[2])
 
-# %% ../nbs/13_explore.ipynb #6970e9f5
+# %% ../nbs/13_explore.ipynb #e12297b3
 def _dimension(points): return 3 if points is not None and points.shape[1] == 3 else 2  # of the axes that show them
 
-# %% ../nbs/13_explore.ipynb #2a7972d5
+# %% ../nbs/13_explore.ipynb #27a00d23
 def training_figure(points: Any,                  # (n, d)
                     latent: Any,                  # (n, k), or None when there is none yet
                     input_weighting: Any,         # (n,)
@@ -385,7 +391,7 @@ def training_figure(points: Any,                  # (n, d)
     if history is not None: _losses(axes[1][0], history, epoch)
     return figure
 
-# %% ../nbs/13_explore.ipynb #7f4c50a0
+# %% ../nbs/13_explore.ipynb #e69d7220
 def _fix(ax, limits):
     "Gives the axes these limits, (2, 2) or (2, 3), with some margin."
     low, high = np.asarray(limits, dtype=float)
@@ -393,7 +399,7 @@ def _fix(ax, limits):
     for name, centre in zip("xyz", middle): getattr(ax, f"set_{name}lim")(centre - half, centre + half)
     ax.set_aspect("equal", adjustable="box")
 
-# %% ../nbs/13_explore.ipynb #a59ae268
+# %% ../nbs/13_explore.ipynb #2eee36cd
 def _losses(ax, history, epoch):
     "Draws the loss curves that there are, and a line at an epoch."
     known = {name: column for name, column in history.items() if name == "phase" or np.isfinite(column).any()}  # no weighting loss in a burn-in
@@ -403,7 +409,7 @@ def _losses(ax, history, epoch):
     ax.set_ylabel("loss")
     ax.legend(frameon=False, fontsize="small", loc="upper right", ncols=3)
 
-# %% ../nbs/13_explore.ipynb #e9725b9a
+# %% ../nbs/13_explore.ipynb #47d27d46
 class _Run(threading.Thread):
     "A training in a thread of its own, shown now and then, that can be paused and stopped."
     def __init__(self, model, points, show, seconds):  # show: called with the `Training`, and with None at the end; seconds: between two calls, at least
@@ -430,7 +436,7 @@ class _Run(threading.Thread):
         self.state = "failed" if self.error else "stopped" if self.stopping else "finished"
         self.show(None)
 
-# %% ../nbs/13_explore.ipynb #8c053753
+# %% ../nbs/13_explore.ipynb #0e3f5373
 def _moment(training):
     "Latent (n, k), both weightings (n,) and history of a running training; None where they cannot be had."
     with torch.no_grad(): latent = training.network().encode(training.points).cpu().double().numpy()
@@ -439,13 +445,13 @@ def _moment(training):
     except SingularSimilarityError: return None
     return latent, training.input_weighting.cpu().double().numpy(), latent_weighting, {name: list(column) for name, column in training.history.items()}
 
-# %% ../nbs/13_explore.ipynb #8280444f
+# %% ../nbs/13_explore.ipynb #1c898ecc
 def _outcome(model):
     "The same of a fitted model."
     weights = (_array(part, "weighting", 1) for part in (model.weighting_, model.embedding_weighting_))
     return _flat(model.embedding_, "latent"), *weights, model.history_
 
-# %% ../nbs/13_explore.ipynb #7ba1f600
+# %% ../nbs/13_explore.ipynb #a6c5645e
 class _Watched(_Explorer):
     "What is known of a training, shown and told."
     def __init__(self, points, model, controls):
@@ -469,7 +475,7 @@ class _Watched(_Explorer):
         if error: told = f"{told}. {type(error).__name__}: {error}"
         return f"A training, {told}", _badge("bad" if error else "plain", told)
 
-# %% ../nbs/13_explore.ipynb #c9184f3f
+# %% ../nbs/13_explore.ipynb #80c8f0f8
 class _Training(_Watched):
     "Four buttons over a training."
     def __init__(self, points, model, seconds):
@@ -497,7 +503,7 @@ class _Training(_Watched):
         useful = {"training": ("pause", "stop"), "paused": ("resume", "stop")}.get(self.state, ("start",))
         for name in ("start", "pause", "resume", "stop"): getattr(self, name).disabled = name not in useful
 
-# %% ../nbs/13_explore.ipynb #1b054faa
+# %% ../nbs/13_explore.ipynb #46e60c4b
 def _see(self, training):  # self: _Training; training: None when it is over
     "Shows where the training is."
     if training is not None: self._moment, self._planned = _moment(training) or self._moment, sum(phase.n_epochs for phase in training.phases)
@@ -506,7 +512,7 @@ def _see(self, training):  # self: _Training; training: None when it is over
     if self._run is not None and self._run.error: self.badge.value = self._words()[1]
     else: self.refresh()
 
-# %% ../nbs/13_explore.ipynb #0454e885
+# %% ../nbs/13_explore.ipynb #c57685c8
 def _wait(self, seconds: float | None = None) -> bool:  # self: _Training
     "Waits until the training is over, or for some seconds; whether it is over."
     if self._run is not None: self._run.join(seconds)
@@ -514,7 +520,7 @@ def _wait(self, seconds: float | None = None) -> bool:  # self: _Training
 
 _Training._see, _Training.wait = _see, _wait
 
-# %% ../nbs/13_explore.ipynb #ba5b59ea
+# %% ../nbs/13_explore.ipynb #9d535608
 def training(points: Any,              # (n, d), or images where the autoencoder takes them
              autoencoder: Any = None,  # a `MagnitudeAutoencoder` with the settings to train by; None: the default one
              *, seconds: float = 0.5,  # between two pictures, at least
@@ -535,7 +541,7 @@ def training(points: Any,              # (n, d), or images where the autoencoder
     if not isinstance(model, MagnitudeAutoencoder): raise TypeError(f"autoencoder is {model!r}: it must be a MagnitudeAutoencoder(...), or None for the default one")
     return _Training(points, model, check_positive("seconds", seconds, whole=False))
 
-# %% ../nbs/13_explore.ipynb #7f18bb1f
+# %% ../nbs/13_explore.ipynb #c6735a35
 class _Epochs(_Explorer):
     "A slider over snapshots, which can play."
     def __init__(self, points, snapshots, scale, history):
@@ -559,12 +565,12 @@ class _Epochs(_Explorer):
         told = f"after {self.slider.value} epochs: ρ = {_correlation(self._weights, self._found()):.2f}"
         return f"The latent {told}", _badge("plain", told)
 
-# %% ../nbs/13_explore.ipynb #0351753f
+# %% ../nbs/13_explore.ipynb #b63e3e43
 def _checked_scale(points, scale):
     "The scale as a number; chosen from the points (n, d) where none is given."
     return choose_scale(points) if scale is None else float(check_scale(scale))
 
-# %% ../nbs/13_explore.ipynb #ace1c777
+# %% ../nbs/13_explore.ipynb #945eeb6b
 def _snapshots(snapshots, points):
     "The latents by number of epochs, as arrays, in order."
     if hasattr(snapshots, "notes_"):
@@ -576,7 +582,7 @@ def _snapshots(snapshots, points):
         if len(latent) != len(points): raise ValueError(f"snapshots[{epoch!r}] has {len(latent)} rows and points {len(points)}: row i of both must be the same point")
     return found
 
-# %% ../nbs/13_explore.ipynb #ed8d4c24
+# %% ../nbs/13_explore.ipynb #c9d2948e
 def epochs(points: Any,         # (n, d) that were trained on
            snapshots: Any,      # an estimator fitted with the callback `Snapshots`, or a mapping from numbers of epochs to latents (n, k)
            *, scale: Any = None,  # t, one over the unit of distance; None: the estimator's, or `choose_scale(points)`
@@ -595,7 +601,7 @@ def epochs(points: Any,         # (n, d) that were trained on
     if scale is None: scale = getattr(snapshots, "scale_", None)
     return _Epochs(array, _snapshots(snapshots, array), _checked_scale(array, scale), getattr(snapshots, "history_", None))
 
-# %% ../nbs/13_explore.ipynb #e36921f5
+# %% ../nbs/13_explore.ipynb #7bdabcbe
 _SETTING = ["task", "recipe", "points", "epochs", "λ", "t"]
 
 def _row(path):
@@ -609,14 +615,14 @@ def _row(path):
             "λ": phases[-1]["weighting_coefficient"], "t": said["scale"], "seed": told["seed"], "reconstruction loss": reached["reconstruction error"],
             "weighting loss": reached["weighting loss"], "ρ": reached["rho"], "trustworthiness": reached["trustworthiness"], "path": path}
 
-# %% ../nbs/13_explore.ipynb #4b22a729
+# %% ../nbs/13_explore.ipynb #c21ac19d
 def _stored_runs(folder):
     "A table of the trainings in a folder, one of each setting and seed."
     rows = [row for path in sorted(Path(folder).glob("*.json")) if (row := _row(path)) is not None]
     if not rows: raise ValueError(f"folder {str(folder)!r} holds no stored trainings: pass one that `magnitude-ae reproduce` has filled, such as 'reproduced/parameters'")
     return pd.DataFrame(rows).drop_duplicates([*_SETTING, "seed"]).reset_index(drop=True)
 
-# %% ../nbs/13_explore.ipynb #12801716
+# %% ../nbs/13_explore.ipynb #a7adaf63
 def _walks(runs):
     "Walks by name: the parameter that varies, and the rows (a table)."
     found = {}
@@ -630,7 +636,7 @@ def _walks(runs):
     if not found: raise ValueError("folder holds no two trainings that differ in λ or in t alone; run `magnitude-ae reproduce parameters`")
     return dict(sorted(found.items(), key=lambda item: -len(item[1][1])))
 
-# %% ../nbs/13_explore.ipynb #c352475a
+# %% ../nbs/13_explore.ipynb #bfdd0e93
 def _curves(ax, walk, key, value, columns):
     "Means and runs over the values of a parameter, evenly spaced, with a line at one value."
     values = sorted(walk[key].unique())
@@ -643,7 +649,7 @@ def _curves(ax, walk, key, value, columns):
     ax.spines[["top", "right"]].set_visible(False)
     ax.legend(frameon=False, fontsize="small")
 
-# %% ../nbs/13_explore.ipynb #cca0ea1c
+# %% ../nbs/13_explore.ipynb #efc20ff2
 def sweep_figure(walk: Any,   # table with a row for each run: λ or t, "reconstruction loss", "weighting loss", "ρ", "trustworthiness"
                  key: str,    # "λ" or "t": what varies
                  value: float,  # where we are
@@ -667,7 +673,7 @@ def sweep_figure(walk: Any,   # table with a row for each run: λ or t, "reconst
     below[0].set(yscale="log", ylabel="loss")
     return figure
 
-# %% ../nbs/13_explore.ipynb #a0ba9e6b
+# %% ../nbs/13_explore.ipynb #8d730689
 class _Sweep(_Explorer):
     "A choice of walks, a slider along one, and a choice of seeds."
     def __init__(self, walks):
@@ -682,13 +688,13 @@ class _Sweep(_Explorer):
 
     def _choose(self, *_):
         "Fits slider and seeds to the walk."
-        self.key, self.runs = self._walks[self.walk.value]
-        values, seeds = sorted(self.runs[self.key].unique()), sorted(self.runs["seed"].unique())
-        self._setting_up = True
-        with self.slider.hold_sync(), self.seed.hold_sync():
+        with _drawing, self.slider.hold_sync(), self.seed.hold_sync():
+            self._setting_up, self._chosen = True, self.walk.value
+            self.key, self.runs = self._walks[self._chosen]
+            values, seeds = (sorted(self.runs[name].unique()) for name in (self.key, "seed"))
             self.slider.options, self.slider.description = [(f"{value:.3g}", value) for value in values], self.key
             self.slider.index, self.seed.options = len(values) // 2, seeds
-        self._setting_up = False
+            self._setting_up = False
         self.refresh()
 
     @property
@@ -696,9 +702,9 @@ class _Sweep(_Explorer):
         "The run where we are: of this seed, or the first there is."
         here = self.runs[self.runs[self.key] == self.slider.value]
         return (here[here["seed"] == self.seed.value] if (here["seed"] == self.seed.value).any() else here).iloc[0]
-    def _state(self): return self.walk.value, self.slider.value, self.seed.value
+    def _state(self): return self._chosen, self.slider.value, self.seed.value
 
-# %% ../nbs/13_explore.ipynb #9ac6795f
+# %% ../nbs/13_explore.ipynb #f704bc0c
 def _run_arrays(run):
     "Points (n, d), latent (n, k) and both weightings (n,) of a stored run."
     said = json.loads(run["path"].read_text(encoding="utf-8"))["configuration"]["experiment"]
@@ -706,7 +712,7 @@ def _run_arrays(run):
     with np.load(run["path"].with_suffix(".npz")) as file: latent, wanted = (file[name].astype(float) for name in ("Magnitude AE", "weighting"))
     return points, latent, wanted, weigh(latent, run["t"])
 
-# %% ../nbs/13_explore.ipynb #fc0059a3
+# %% ../nbs/13_explore.ipynb #b2004b57
 class _SweepExplorer(_Sweep):
     "The same with its picture."
     def figure(self): return sweep_figure(self.runs, self.key, self.slider.value, *_run_arrays(self.run))
@@ -715,7 +721,7 @@ class _SweepExplorer(_Sweep):
         told = f"{run['task']}, λ = {run['λ']:g}, t = {run['t']:.3g}, seed {run['seed']}: ρ = {run['ρ']:.2f}, trustworthiness {run['trustworthiness']:.2f}, reconstruction loss {run['reconstruction loss']:.2g}, weighting loss {run['weighting loss']:.2g}"
         return told, _badge("plain", told)
 
-# %% ../nbs/13_explore.ipynb #db0ce867
+# %% ../nbs/13_explore.ipynb #8b231d2e
 def sweep(folder: Any = "results/experiments",  # where `magnitude-ae reproduce` stored its runs
          ) -> Any:                              # a widget
     """An explorer of stored trainings along λ or t: Figure 3 of the report to walk through.
@@ -728,7 +734,7 @@ def sweep(folder: Any = "results/experiments",  # where `magnitude-ae reproduce`
     """
     return _SweepExplorer(_walks(_stored_runs(folder)))
 
-# %% ../nbs/13_explore.ipynb #a042e11a
+# %% ../nbs/13_explore.ipynb #3bbfab32
 def linked_figure(points: Any,             # (n, d)
                   latent: Any,             # (n, k)
                   input_weighting: Any,    # (n,)
@@ -756,7 +762,7 @@ def linked_figure(points: Any,             # (n, d)
     if images is not None: _gallery(axes[1], images, chosen if len(chosen) else np.argsort(-np.asarray(input_weighting))[:24], len(chosen), decoded)
     return figure
 
-# %% ../nbs/13_explore.ipynb #76a012ee
+# %% ../nbs/13_explore.ipynb #f594eb42
 def _square(images):
     "Images as (n, height, width)."
     images = _array(images, "images", None)
@@ -764,7 +770,7 @@ def _square(images):
     if images.ndim != 3: raise ValueError(f"images has shape {images.shape}: it must be (n, height, width), or (n, p) with p a square number. Reshape it first.")
     return images
 
-# %% ../nbs/13_explore.ipynb #9ccfaa8c
+# %% ../nbs/13_explore.ipynb #4a8f32e8
 def _gallery(axes, images, rows, n_selected, decoded):
     "Shows up to 24 of the images side by side, and the decoded one."
     images = _square(images)
@@ -779,7 +785,7 @@ def _gallery(axes, images, rows, n_selected, decoded):
         axes[1].set_title("decoded at ★", fontsize="medium")
     for ax in axes: ax.set_axis_off()
 
-# %% ../nbs/13_explore.ipynb #84f4568e
+# %% ../nbs/13_explore.ipynb #54709072
 def _where(ax, places):
     "Where points (n, 2) or (n, 3) were drawn, in shares of the figure's width and height, (n, 2)."
     if places.shape[1] == 3:
@@ -787,18 +793,18 @@ def _where(ax, places):
         places = np.column_stack([x / w, y / w])
     return ax.transData.transform(places) / ax.figure.figure.bbox.size
 
-# %% ../nbs/13_explore.ipynb #08d4a298
+# %% ../nbs/13_explore.ipynb #7750e338
 def _frame(ax):
     "The rectangle of the axes, in shares of the figure: left, bottom, right, top."
     return (ax.get_window_extent().get_points() / ax.figure.figure.bbox.size).ravel()
 
-# %% ../nbs/13_explore.ipynb #755b0402
+# %% ../nbs/13_explore.ipynb #054b163d
 def _within(where, rectangle):
     "Which places (n, 2) lie within left, bottom, right, top; (n,)."
     left, bottom, right, top = rectangle
     return (where[:, 0] >= left) & (where[:, 0] <= right) & (where[:, 1] >= bottom) & (where[:, 1] <= top)
 
-# %% ../nbs/13_explore.ipynb #c899c69d
+# %% ../nbs/13_explore.ipynb #66211ef4
 class _Linked(_Explorer):
     "A picture that is brushed and clicked."
     def __init__(self, points, latent, scale, images, decode):
@@ -828,18 +834,19 @@ class _Linked(_Explorer):
     @selected.setter
     def selected(self, rows): self._set(rows, self.place, forget=True)
 
-# %% ../nbs/13_explore.ipynb #23e1c2b9
+# %% ../nbs/13_explore.ipynb #7e618602
 def _set_selection(self, rows, place, forget=False):  # self: _Linked; forget: where the mouse was
     "Lights up these rows, and decodes this place."
     rows = np.asarray(rows)
     rows = np.flatnonzero(rows) if rows.dtype == bool else np.unique(rows.astype(int))
     if len(rows) and not 0 <= rows[0] <= rows[-1] < len(self.points): raise IndexError(f"selected must lie between 0 and {len(self.points) - 1}, not {rows.tolist()}")
-    if forget: self._forget()
-    self._selected, self.place = rows, place
-    self.decoded = None if place is None or self._decode is None else _array(self._decode(np.array([place])), "decoded", None).ravel()
+    decoded = None if place is None or self._decode is None else _array(self._decode(np.array([place])), "decoded", None).ravel()
+    with _drawing:
+        if forget: self._forget()
+        self._selected, self.place, self.decoded = rows, place, decoded
     self.refresh()
 
-# %% ../nbs/13_explore.ipynb #bcc64054
+# %% ../nbs/13_explore.ipynb #4726c03c
 def _brushed(self, change):  # self: _Linked
     "Selects what lies in the rectangle, in the panel of its middle."
     if self._setting_up: return
@@ -848,14 +855,14 @@ def _brushed(self, change):  # self: _Linked
     for frame, where in zip(self._frames, self._places):
         if _within(middle, frame): return self._set(_within(where, change.new), self.place)
 
-# %% ../nbs/13_explore.ipynb #22b4f4b3
+# %% ../nbs/13_explore.ipynb #28ce3c0a
 def _clicked(self, change):  # self: _Linked
     "Decodes a place that was clicked in the latent plane."
     if not change.new or self.latent.shape[1] > 2 or not _within(np.array([change.new]), self._frames[1]): return
     place = self._latent_axes.transData.inverted().transform(np.array(change.new) * self._drawn.bbox.size)
     self._set(self._selected, place[:self.latent.shape[1]])
 
-# %% ../nbs/13_explore.ipynb #f9ce88f6
+# %% ../nbs/13_explore.ipynb #226d5b32
 def _forget(self):  # self: _Linked
     "Takes brush and click back."
     self._setting_up = True
@@ -864,7 +871,7 @@ def _forget(self):  # self: _Linked
 
 _Linked._set, _Linked._brushed, _Linked._clicked, _Linked._forget = _set_selection, _brushed, _clicked, _forget
 
-# %% ../nbs/13_explore.ipynb #aa7de798
+# %% ../nbs/13_explore.ipynb #5586c2f6
 class _LinkedExplorer(_Linked):
     "The same with its picture."
     def _state(self): return self._selected.tobytes(), None if self.place is None else tuple(self.place)
@@ -878,7 +885,7 @@ class _LinkedExplorer(_Linked):
         elif self._decode is not None: told += "; click into the latent to decode a place"
         return f"Input, latent and weight against weight: {told}", _badge("plain", told)
 
-# %% ../nbs/13_explore.ipynb #268d92d3
+# %% ../nbs/13_explore.ipynb #ef21dfa4
 def linked(points: Any,          # (n, d)
            latent: Any,          # a fitted estimator, or an embedding of the points (n, k)
            *, scale: Any = None,   # t, one over the unit of distance; None: the estimator's, or `choose_scale(points)`
@@ -903,7 +910,7 @@ def linked(points: Any,          # (n, d)
     if images is not None and len(_square(images)) != len(array): raise ValueError(f"images has {len(images)} entries and points {len(array)} rows: pass one image for each point")
     return _LinkedExplorer(array, found, _checked_scale(array, scale), None if images is None else _square(images), latent.inverse_transform if fitted else None)
 
-# %% ../nbs/13_explore.ipynb #679f7df7
+# %% ../nbs/13_explore.ipynb #91bab014
 def methods_figure(points: Any,         # (n, d)
                    embeddings: Mapping[str, Any],  # name -> (n, k)
                    scale: float,          # t, one over the unit of distance
@@ -935,7 +942,7 @@ def methods_figure(points: Any,         # (n, d)
     for ax in (*above[1:], *below[2:]): ax.set_ylabel("")
     return figure
 
-# %% ../nbs/13_explore.ipynb #c366b1ec
+# %% ../nbs/13_explore.ipynb #2db3b738
 class _Methods(_Explorer):
     "A choice of scale and of colours over several embeddings."
     def __init__(self, points, embeddings, scale, labels):
@@ -960,7 +967,7 @@ class _Methods(_Explorer):
         told = f"{self.lengths.value}: " + ", ".join(f"{name} ρ = {value:.2f}" for name, value in rho.items())
         return f"Embeddings, {told}", _badge("plain", told)
 
-# %% ../nbs/13_explore.ipynb #55ac9988
+# %% ../nbs/13_explore.ipynb #a11f8a4e
 def _candidates(points, embeddings, scale, random_state):
     "Embeddings by name, as arrays; scale."
     if embeddings is None: embeddings = MagnitudeAutoencoder(scale="auto" if scale is None else scale, random_state=random_state).fit(points)
@@ -970,7 +977,7 @@ def _candidates(points, embeddings, scale, random_state):
     if not isinstance(embeddings, Mapping) or not embeddings: raise TypeError(f"embeddings is {type(embeddings).__name__}: it must be a fitted estimator, or a mapping from names to embeddings (n, k)")
     return {str(name): _flat(latent, f"embeddings[{name!r}]") for name, latent in embeddings.items()}, scale
 
-# %% ../nbs/13_explore.ipynb #0e3e2e8a
+# %% ../nbs/13_explore.ipynb #dfe88cbe
 def methods(points: Any,             # (n, d)
             embeddings: Any = None,  # a fitted estimator, shown beside PCA, t-SNE and UMAP; or a mapping from names to embeddings (n, k); None: trains one
             *, scale: Any = None,      # t, one over the unit of distance; None: the estimator's, or `choose_scale(points)`

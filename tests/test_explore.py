@@ -581,6 +581,28 @@ def test_every_explorer_has_picture_badge_and_still(fitted, folder):
         assert explorer.picture.png == explore.png(explorer.figure())
 
 
+def test_controls_that_move_while_a_picture_is_drawn(monkeypatch):
+    "Jupyter may answer two controls in two threads at a time: no picture is kept under the name of another."
+    explorer, draw, movers = explore.scale(disc), explore.scale_figure, []
+
+    def disturbed(*arguments):
+        if not movers:
+            movers.append(threading.Thread(target=setattr, args=(explorer.slider, "value", 3.0)))
+            movers[0].start()
+            wait_for(lambda: explorer.slider.value == 3.0)
+        return draw(*arguments)
+
+    monkeypatch.setattr(explore, "scale_figure", disturbed)
+    explorer.slider.value = 0.7
+    movers[0].join(20)
+    monkeypatch.undo()
+    assert explorer.slider.value == 3.0 and "t = 3:" in explorer.picture.description
+    expected = {t: explore.png(draw(disc, mag.weighting(disc, t), t, *mag.magnitude_function(disc))) for t in (0.7, 3.0)}
+    assert explorer.picture.png == expected[3.0]
+    explorer.slider.value = 0.7
+    assert explorer.picture.png == expected[0.7]
+
+
 def test_pictures_are_not_kept_for_ever():
     explorer = explore.scale(disc)
     explorer._kept.update({k: (b"", ("", "")) for k in range(600)})
