@@ -230,6 +230,22 @@ def test_a_brush_and_a_click_select_and_decode(explorer, shot):
     assert "selected" not in badge(linked)
 
 
+def test_the_keyboard_brushes_too(explorer):
+    linked = explorer("linked")
+    picture = linked.locator(".magnitude-picture img").first
+
+    def brush():
+        picture.focus()
+        for key, times in (("ArrowLeft", 40), ("ArrowUp", 5), ("Shift+ArrowRight", 20), ("Shift+ArrowUp", 15), ("Enter", 1)):
+            for _ in range(times):
+                picture.press(key)
+
+    changes(linked, brush)
+    assert "points selected" in badge(linked)
+    changes(linked, lambda: picture.press("Escape"))
+    assert "points selected" not in badge(linked)
+
+
 def test_methods_are_compared(explorer, shot):
     methods = explorer("methods")
     methods.get_by_role("button", name="as they come").click()
