@@ -533,7 +533,7 @@ def _between(
     between: int = 0, # further pictures between two
 ) -> tuple[list, np.ndarray]: # with f + (f - 1)·between pictures
     "The pictures and those between them, at whole numbers of epochs."
-    if _number("between", between, -1) != int(between): raise ValueError(f"between is {between!r}: it must be a whole number.")
+    if not (_number("between", between, -1) <= 1000 and between == int(between)): raise ValueError(f"between is {between!r}: it must be a whole number, at most 1000.")
     places = np.linspace(0, len(epochs) - 1, (len(epochs) - 1) * (int(between) + 1) + 1)
     before = np.minimum(places.astype(int), max(len(epochs) - 2, 0))
     share, after = (places - before)[:, None, None], np.minimum(before + 1, len(epochs) - 1)

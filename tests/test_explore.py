@@ -31,8 +31,9 @@ images = np.random.default_rng(0).random((60, 4, 4))
 
 @pytest.fixture(autouse=True)
 def no_figure_of_pyplot_is_left():
+    before = plt.get_fignums()  # by the tests before these
     yield
-    assert plt.get_fignums() == []
+    assert plt.get_fignums() == before
 
 
 def estimator(n_epochs=3, **settings):
