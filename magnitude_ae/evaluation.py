@@ -264,7 +264,7 @@ def evaluate_held_out(model: Any,            # a fitted `MagnitudeAutoencoder`, 
     [20, 20, 10]
     """
     _check_model(model)
-    check_positive("n_neighbors", n_neighbors)
+    n_neighbors = check_positive("n_neighbors", n_neighbors)
     x, new = _flat(train_points, "train_points"), _flat(new_points, "new_points")
     if x.shape[1] != new.shape[1]: raise ValueError(f"train_points has {x.shape[1]} columns and new_points {new.shape[1]}; both must be of the same kind")
     if len(x) < 3: raise ValueError(f"train_points has {len(x)} rows; neighbourhoods need at least three")

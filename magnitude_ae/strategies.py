@@ -36,13 +36,13 @@ def weighting_loss(latent_weighting: torch.Tensor,  # (n,)
 
 # %% ../nbs/07_strategies.ipynb #171e15e8
 def check_positive(name: str, value: Any, whole: bool = True, or_zero: bool = False) -> Any:
-    "Raises `TypeError` or `ValueError` when `value` is not a positive (whole) number; with `or_zero` it may be 0 too."
+    "Raises `TypeError` or `ValueError` when `value` is not a positive (whole) number; with `or_zero` it may be 0 too. Whole numbers come back as int."
     kind: Any = numbers.Integral if whole else numbers.Real
     if isinstance(value, bool) or not isinstance(value, kind): raise TypeError(f"{name} must be a {'whole ' if whole else ''}number, not {value!r}")
     try: number = float(value)
     except OverflowError: number = math.inf
     if not (0 < number < math.inf or or_zero and number == 0): raise ValueError(f"{name} must be {'0 or ' if or_zero else ''}positive and finite, not {value!r}")
-    return value
+    return int(value) if whole else value
 
 _CHOICES = {"optimizer": ("adam", "muon"), "schedule": ("cosine", "constant"), "keep": ("last", "best"), "batches": ("shuffled", "cells")}
 _OPTIONAL = ("batch_size", "clip_norm")
@@ -53,7 +53,7 @@ def _check_plan(plan: Any, where: str = "") -> None:
     for name, value in vars(plan).items():
         if name in ("name", "joint") or name in _OPTIONAL and value is None: continue
         known = _CHOICES.get(name)
-        if known is None: check_positive(f"{name}{where}", value, whole=name.startswith("n_") or name in ("batch_size", "cell_size", "halo"), or_zero=name in _FROM_ZERO)
+        if known is None: object.__setattr__(plan, name, check_positive(f"{name}{where}", value, whole=name.startswith("n_") or name in ("batch_size", "cell_size", "halo"), or_zero=name in _FROM_ZERO))  # NumPy's whole numbers may overflow: plain ones are kept
         elif not isinstance(value, str) or value not in known: raise ValueError(f"{name} {value!r}{where} is not known; choose one of {', '.join(map(repr, known))}")
 
 # %% ../nbs/07_strategies.ipynb #d0e4075f

@@ -179,3 +179,13 @@ def test_numbers_written_as_text_are_text():
 
 def test_solutions_can_be_compared():
     assert mag.solve(points) != mag.solve(points)  # by identity: arrays have no single truth value
+
+
+def test_small_whole_numbers_of_numpy_do_not_overflow():
+    "evaluate_held_out(n_neighbors=np.uint8(3)) raised OverflowError."
+    points = np.random.default_rng(0).normal(size=(90, 3))
+    model = mag.MagnitudeAutoencoder(scale=1.0, strategy=mag.BurnIn(np.uint8(200), joint=mag.Joint(np.uint8(200))), max_epochs=None, progress=False)
+    assert [type(phase.n_epochs) for phase in model.strategy.phases(1.0)] == [int, int]
+    model = mag.MagnitudeAutoencoder(scale=1.0, strategy=mag.Joint(np.uint8(2)), random_state=0, progress=False).fit(points[:60])
+    held_out = mag.evaluate_held_out(model, points[:60], points[60:], n_neighbors=np.uint8(3))
+    np.testing.assert_array_equal(held_out, mag.evaluate_held_out(model, points[:60], points[60:], n_neighbors=3))
