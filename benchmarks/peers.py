@@ -10,7 +10,7 @@ the first call left out. The true residual of each answer is computed here, in f
 several tolerances, since theirs are not residuals. magnipy gives the magnitudes of 1,000 points at 50 scales, at its default
 and beside `mag.magnitude_function`.
 """
-import argparse, json, os, platform, subprocess, sys, tempfile, time, venv
+import argparse, json, platform, subprocess, sys, tempfile, time, venv
 from pathlib import Path
 from statistics import median
 

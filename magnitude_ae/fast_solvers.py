@@ -16,7 +16,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 from .similarity import Similarity, distinct, free_bytes, require_memory, _Tiles, _halving, _pullback, _roomy
-from .solvers import TOLERANCE, Factor, NotPositiveDefiniteError, Solution, Solver, diameter
+from .solvers import TOLERANCE, Factor, NotPositiveDefiniteError, Solution, Solver
 from .solvers import residual, _check_count, _from_groups, _indefinite, _right_hand_side, _sample, _shift, _to_groups
 
 # %% ../nbs/04_fast_solvers.ipynb #f4597509

@@ -279,7 +279,7 @@ def diameter(space):
     return sides.double().norm(p=1 if space.metric == "cityblock" else 2).item()
 
 def _shift(similarity):
-    "s, a power of two at most 1 and at least 1 − 1/Mag for coordinates, such that K is well conditioned at small scales."
+    "s, a power of two at most 1, such that K is well conditioned at small scales; for cityblock and in up to three dimensions K is surely positive definite."
     proved = similarity._matrix is None and (similarity.metric == "cityblock" or similarity.points.shape[1] <= 3)
     reach = -math.expm1(-similarity.t * diameter(similarity)) * (1 if proved else 2)
     return min(1.0, 2.0 ** math.ceil(math.log2(reach))) if reach > 0 else 1.0

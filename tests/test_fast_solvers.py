@@ -11,7 +11,7 @@ from scipy.spatial.distance import cdist
 import magnitude_ae as mag
 from magnitude_ae.fast_solvers import HODLR, _earlier_by_force, _earlier_neighbours, _ordered, _shift, log_determinant
 from magnitude_ae.similarity import _pullback, _Tiles
-from magnitude_ae.solvers import TOLERANCE, residual
+from magnitude_ae.solvers import residual
 
 CG = mag.ConjugateGradient
 EXACT = [CG(), CG(memory=0), CG(preconditioner=None), CG(preconditioner=mag.Vecchia(10, order="random")), CG(preconditioner=mag.Cholesky()), mag.HODLR(leaf_size=16)]
