@@ -26,6 +26,8 @@ setup(
     package_data={settings["lib_name"]: ["py.typed", "*.pyi"]},
     python_requires=">=" + settings["min_python"],
     install_requires=settings["requirements"].split(),
-    extras_require={key.removesuffix(suffix): settings[key].split() for key in settings if key.endswith(suffix)},
+    extras_require={
+        key.removesuffix(suffix): settings[key].split() for key in settings if key.endswith(suffix)
+    },
     entry_points={"console_scripts": settings["console_scripts"].split()},
 )

@@ -10,12 +10,20 @@ the first call left out. The true residual of each answer is computed here, in f
 several tolerances, since theirs are not residuals. magnipy gives the magnitudes of 1,000 points at 50 scales, at its default
 and beside `mag.magnitude_function`.
 """
+
 import argparse, json, platform, subprocess, sys, tempfile, time, venv
 from pathlib import Path
 from statistics import median
 
 HERE = Path(__file__).resolve().parent
-TORCH = next((line.strip() for line in (HERE.parent / "constraints.txt").read_text().splitlines() if line.startswith("torch==")), "torch")
+TORCH = next(
+    (
+        line.strip()
+        for line in (HERE.parent / "constraints.txt").read_text().splitlines()
+        if line.startswith("torch==")
+    ),
+    "torch",
+)
 ENVIRONMENTS = {  # name -> what pip installs; torch first and alone, so that nothing heavier comes in its place
     "kernels": [[TORCH], ["numpy", "scipy", "gpytorch", "george", "pykeops"]],
     "magnipy": [[TORCH], ["magnipy"]],
@@ -26,6 +34,7 @@ def scipy(x):
     import numpy as np
     from scipy.linalg import cho_factor, cho_solve
     from scipy.spatial.distance import cdist
+
     return cho_solve(cho_factor(np.exp(-cdist(x, x)), lower=True), np.ones(len(x)))
 
 
@@ -33,9 +42,13 @@ def george(tolerance):
     def solve(x):
         import george
         import numpy as np
-        process = george.GP(george.kernels.ExpKernel(1.0, ndim=2), solver=george.HODLRSolver, tol=tolerance)
+
+        process = george.GP(
+            george.kernels.ExpKernel(1.0, ndim=2), solver=george.HODLRSolver, tol=tolerance
+        )
         process.compute(x)
         return process.apply_inverse(np.ones(len(x)))
+
     return solve
 
 
@@ -43,25 +56,43 @@ def gpytorch(tolerance):
     def solve(x):
         import gpytorch
         import torch
+
         kernel = gpytorch.kernels.MaternKernel(nu=0.5)
         kernel.lengthscale = 1.0
         x, s = torch.from_numpy(x).float(), gpytorch.settings
-        with torch.no_grad(), s.max_cholesky_size(0), s.cg_tolerance(tolerance), s.max_cg_iterations(1000), s.max_preconditioner_size(100), s.min_preconditioning_size(1):
+        with (
+            torch.no_grad(),
+            s.max_cholesky_size(0),
+            s.cg_tolerance(tolerance),
+            s.max_cg_iterations(1000),
+            s.max_preconditioner_size(100),
+            s.min_preconditioning_size(1),
+        ):
             return kernel(x).solve(torch.ones(len(x), 1))[:, 0].double().numpy()
+
     return solve
 
 
 def pykeops(x):
     import numpy as np
     from pykeops.numpy import LazyTensor
+
     i, j = LazyTensor(x[:, None, :]), LazyTensor(x[None, :, :])
-    return (-((i - j) ** 2).sum(-1).sqrt()).exp().solve(LazyTensor(np.ones((len(x), 1))[:, None, :]), alpha=1e-12, eps=1e-7 * len(x) ** 0.5)[:, 0]
+    return (
+        (-((i - j) ** 2).sum(-1).sqrt())
+        .exp()
+        .solve(LazyTensor(np.ones((len(x), 1))[:, None, :]), alpha=1e-12, eps=1e-7 * len(x) ** 0.5)[
+            :, 0
+        ]
+    )
 
 
 def ours(dtype, solver):
     def solve(x):
         import magnitude_ae as mag
+
         return mag.weighting(x.astype(dtype), solver=eval(solver, {"mag": mag})).astype("float64")
+
     return solve
 
 
@@ -69,6 +100,7 @@ def magnipy_function(x):
     import numpy as np
     from magnipy.magnitude.compute import compute_magnitude_from_distances
     from scipy.spatial.distance import cdist
+
     answer = compute_magnitude_from_distances(cdist(x, x), ts=np.geomspace(0.01, 100, 50))
     return np.asarray(answer[0] if isinstance(answer, tuple) else answer)
 
@@ -76,6 +108,7 @@ def magnipy_function(x):
 def our_function(x):
     import numpy as np
     import magnitude_ae as mag
+
     return mag.magnitude_function(x, np.geomspace(0.01, 100, 50)).values
 
 
@@ -96,13 +129,16 @@ FUNCTIONS = {"magnipy": ("magnipy", magnipy_function), "ours": (None, our_functi
 
 def interpreter(name, folder):
     "The Python of an environment, made if it is not there."
-    if name is None: return sys.executable
+    if name is None:
+        return sys.executable
     python = folder / name / "bin" / "python"
     if not (folder / name / "done").exists():
         venv.create(folder / name, with_pip=True, clear=True)
         for packages in ENVIRONMENTS[name]:
             for package in packages:
-                subprocess.run([python, "-m", "pip", "install", "-q", package], check=len(packages) == 1)
+                subprocess.run(
+                    [python, "-m", "pip", "install", "-q", package], check=len(packages) == 1
+                )
         (folder / name / "done").touch()
     return python
 
@@ -110,6 +146,7 @@ def interpreter(name, folder):
 def work(name, file, repeats, out):
     "In the peer's own environment: one warm-up, then timed runs; the answer to a file, the seconds to the output."
     import numpy as np
+
     x = np.load(file)
     function = (SOLVERS | FUNCTIONS)[name][1]
     function(x[:500] if name in SOLVERS else x)
@@ -125,11 +162,25 @@ def work(name, file, repeats, out):
 def run(name, environment, x, args, folder):
     "The numbers of one peer on these points, and its answer."
     import numpy as np
+
     file, out = folder / "points.npy", folder / "answer.npy"
     np.save(file, x)
-    command = [interpreter(environment, args.environments), __file__, "--work", name, str(file), str(args.repeats), str(out)]
+    command = [
+        interpreter(environment, args.environments),
+        __file__,
+        "--work",
+        name,
+        str(file),
+        str(args.repeats),
+        str(out),
+    ]
     done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode: return {"failed": (done.stderr.strip().splitlines() or [f"ended with {done.returncode}"])[-1][:200]}, None
+    if done.returncode:
+        return {
+            "failed": (done.stderr.strip().splitlines() or [f"ended with {done.returncode}"])[-1][
+                :200
+            ]
+        }, None
     return json.loads(done.stdout.splitlines()[-1]), np.load(out)
 
 
@@ -139,33 +190,53 @@ def main():
     import magnitude_ae as mag
     from magnitude_ae.similarity import _halving
     from magnitude_ae.solvers import residual
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--sizes", nargs="+", type=int, default=[1000, 5000, 20_000])
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--environments", type=Path, default=Path(".peers"))
     parser.add_argument("--out", type=Path, default=Path("results/benchmarks/peers.json"))
     args = parser.parse_args()
     args.environments = args.environments.resolve()
-    result = {"machine": f"{platform.machine()}, {torch.get_num_threads()} threads", "items": [], "magnitude_function": {},
-              "versions": {"torch": str(torch.__version__), "python": platform.python_version(), "magnitude_ae": mag.__version__},
-              "configuration": {"sizes": args.sizes, "repeats": args.repeats, "seed": 0, "scale": 1.0}}
+    result = {
+        "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
+        "items": [],
+        "magnitude_function": {},
+        "versions": {
+            "torch": str(torch.__version__),
+            "python": platform.python_version(),
+            "magnitude_ae": mag.__version__,
+        },
+        "configuration": {"sizes": args.sizes, "repeats": args.repeats, "seed": 0, "scale": 1.0},
+    }
     with tempfile.TemporaryDirectory() as folder:
         for n in args.sizes:
             x = mag.datasets.disc(n, radius=0.2 * n**0.5, random_state=0)
             order = _halving(torch.from_numpy(x), 64)
             x = x[order[order >= 0].numpy()]
             for name, (environment, _, most) in SOLVERS.items():
-                if n > most: continue
+                if n > most:
+                    continue
                 item, answer = run(name, environment, x, args, Path(folder))
-                if answer is not None: item["residual"] = residual(mag.Similarity(x), torch.from_numpy(answer), torch.ones(n, dtype=torch.float64))
+                if answer is not None:
+                    item["residual"] = residual(
+                        mag.Similarity(x),
+                        torch.from_numpy(answer),
+                        torch.ones(n, dtype=torch.float64),
+                    )
                 result["items"].append({"n": n, "solver": name, **item})
                 print(result["items"][-1], flush=True)
         x = mag.datasets.disc(1000, radius=6.3, random_state=0)
         exact = mag.weighting(x, np.geomspace(0.01, 100, 50), solver=mag.LU()).sum(1)
-        for turn in range(args.repeats):  # in turns, so that a drift of the machine's speed meets both
+        for turn in range(
+            args.repeats
+        ):  # in turns, so that a drift of the machine's speed meets both
             for name, (environment, _) in FUNCTIONS.items():
                 item, answer = run(name, environment, x, args, Path(folder))
-                if answer is not None: item["relative_error"] = float(np.abs(answer / exact - 1).max())
+                if answer is not None:
+                    item["relative_error"] = float(np.abs(answer / exact - 1).max())
                 result["magnitude_function"].setdefault(name, []).append(item)
                 print(name, item, flush=True)
     args.out.parent.mkdir(parents=True, exist_ok=True)
@@ -173,5 +244,7 @@ def main():
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["--work"]: work(sys.argv[2], sys.argv[3], int(sys.argv[4]), sys.argv[5])
-    else: main()
+    if sys.argv[1:2] == ["--work"]:
+        work(sys.argv[2], sys.argv[3], int(sys.argv[4]), sys.argv[5])
+    else:
+        main()

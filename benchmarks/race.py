@@ -7,6 +7,7 @@ meets all of them; medians are stored. `inverse` and `LU` are differentiated by 
 with `mag.Cholesky()`, everything from points to gradient included in all three. Accuracy at each
 size is measured against float64 LU and stored beside the times.
 """
+
 import argparse, json, platform, time
 from pathlib import Path
 from statistics import median
@@ -34,7 +35,7 @@ def forward(method, x):
 def both(method, x, cotangent):
     x = x.detach().requires_grad_()
     w = method(x)
-    gradient, = torch.autograd.grad(w @ cotangent, x)
+    (gradient,) = torch.autograd.grad(w @ cotangent, x)
     return w.detach(), gradient
 
 
@@ -58,26 +59,54 @@ def measure(n, repeats, seed=0):
     errors = {}
     for name, method in METHODS.items():
         w, g = both(method, x, cotangent)
-        errors[name] = {"weighting": ((w - w64).norm() / w64.norm()).item(), "gradient": ((g - g64).norm() / g64.norm()).item()}
+        errors[name] = {
+            "weighting": ((w - w64).norm() / w64.norm()).item(),
+            "gradient": ((g - g64).norm() / g64.norm()).item(),
+        }
     return {key: median(value) for key, value in times.items()}, errors
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sizes", type=int, nargs="+", default=[250, 500, 1000, 2000, 3000, 4000, 6000])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--sizes", type=int, nargs="+", default=[250, 500, 1000, 2000, 3000, 4000, 6000]
+    )
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--out", type=Path, default=Path("results/benchmarks/race.json"))
     args = parser.parse_args()
-    result = {"sizes": args.sizes, "forward": {m: [] for m in METHODS}, "forward and backward": {m: [] for m in METHODS}, "errors": []}
+    result = {
+        "sizes": args.sizes,
+        "forward": {m: [] for m in METHODS},
+        "forward and backward": {m: [] for m in METHODS},
+        "errors": [],
+    }
     for n in args.sizes:
         times, errors = measure(n, args.repeats if n < 4000 else min(args.repeats, 3))
         for (part, name), seconds in times.items():
             result[part][name].append(seconds)
         result["errors"].append(errors)
-        print(n, {f"{part[:9]} {name}": f"{s:.4f}" for (part, name), s in times.items()}, errors, flush=True)
+        print(
+            n,
+            {f"{part[:9]} {name}": f"{s:.4f}" for (part, name), s in times.items()},
+            errors,
+            flush=True,
+        )
     result["machine"] = f"{platform.machine()}, {torch.get_num_threads()} threads"
-    result["versions"] = {"torch": str(torch.__version__), "python": platform.python_version(), "magnitude_ae": mag.__version__}
-    result["configuration"] = {"repeats": args.repeats, "dtype": "float32", "dimension": 2, "seed": 0, "scale": 1.0, "density": "25/π per unit area"}
+    result["versions"] = {
+        "torch": str(torch.__version__),
+        "python": platform.python_version(),
+        "magnitude_ae": mag.__version__,
+    }
+    result["configuration"] = {
+        "repeats": args.repeats,
+        "dtype": "float32",
+        "dimension": 2,
+        "seed": 0,
+        "scale": 1.0,
+        "density": "25/π per unit area",
+    }
     args.out.parent.mkdir(parents=True, exist_ok=True)
     args.out.write_text(json.dumps(result, indent=1) + "\n")
 

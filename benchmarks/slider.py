@@ -32,21 +32,30 @@ def measure(explorer) -> dict:
     def moves(key, n):
         return [round(answer(explorer, lambda: handle.press(key)), 1) for _ in range(n)]
 
-    return {"new": moves("ArrowRight", N_STOPS), "known": moves("ArrowLeft", N_STOPS) + moves("ArrowRight", N_STOPS)}
+    return {
+        "new": moves("ArrowRight", N_STOPS),
+        "known": moves("ArrowLeft", N_STOPS) + moves("ArrowRight", N_STOPS),
+    }
 
 
 def all_shapes() -> tuple[dict, str]:
     """The same of each shape, and the browser's version."""
     with tempfile.TemporaryDirectory() as folder, running() as browser:
         notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(CELL)])
-        notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+        notebook.metadata["kernelspec"] = {
+            "name": "python3",
+            "display_name": "Python 3",
+            "language": "python",
+        }
         nbformat.write(notebook, Path(folder, "slider.ipynb"))
         with jupyterlab(Path(folder), Path(folder, "home")) as server, browser.new_page() as page:
             open_notebook(page, server, "slider.ipynb")
             run_all(page)
             explorer = page.locator(".magnitude-scale")
             found = {}
-            for shape in explorer.locator("select option").evaluate_all("options => options.map((option) => option.value)"):
+            for shape in explorer.locator("select option").evaluate_all(
+                "options => options.map((option) => option.value)"
+            ):
                 explorer.locator("select").select_option(shape)
                 explorer.locator(f".magnitude-picture img[alt^='{shape} at']").wait_for()
                 settle(explorer)
@@ -56,9 +65,22 @@ def all_shapes() -> tuple[dict, str]:
 
 if __name__ == "__main__":
     found, chromium = all_shapes()
-    medians = {kind: {shape: float(np.median(times[kind])) for shape, times in found.items()} for kind in ("known", "new")}
-    about = {"points": 1000, "machine": platform.machine(), "chromium": chromium, **{name: version(name) for name in ("torch", "matplotlib", "jupyterlab", "ipywidgets", "anywidget")}}
+    medians = {
+        kind: {shape: float(np.median(times[kind])) for shape, times in found.items()}
+        for kind in ("known", "new")
+    }
+    about = {
+        "points": 1000,
+        "machine": platform.machine(),
+        "chromium": chromium,
+        **{
+            name: version(name)
+            for name in ("torch", "matplotlib", "jupyterlab", "ipywidgets", "anywidget")
+        },
+    }
     path = root / "results" / "benchmarks" / "slider.json"
-    path.write_text(json.dumps({"unit": "ms", "median": medians, "moves": found} | about, indent=1) + "\n")
+    path.write_text(
+        json.dumps({"unit": "ms", "median": medians, "moves": found} | about, indent=1) + "\n"
+    )
     for kind, row in medians.items():
         print(f"{kind}: " + ", ".join(f"{shape} {value:.0f} ms" for shape, value in row.items()))

@@ -74,10 +74,16 @@ def definition(value: object) -> tuple[ast.AST, dict[int, str]] | None:
     except (OSError, TypeError):
         return None
     tokens = tokenize.generate_tokens(io.StringIO(source).readline)
-    return ast.parse(source).body[0], {token.start[0]: token.string.lstrip("# ") for token in tokens if token.type == tokenize.COMMENT}
+    return ast.parse(source).body[0], {
+        token.start[0]: token.string.lstrip("# ")
+        for token in tokens
+        if token.type == tokenize.COMMENT
+    }
 
 
-def beside(function: ast.FunctionDef, comments: dict[int, str]) -> list[tuple[str, ast.expr | None, str]]:
+def beside(
+    function: ast.FunctionDef, comments: dict[int, str]
+) -> list[tuple[str, ast.expr | None, str]]:
     """Parameters with annotation and comment. A comment belongs to the first parameter of its line, or to the one it names."""
     lines: dict[int, list[ast.arg]] = {}
     for argument in [*function.args.args, *function.args.kwonlyargs]:
@@ -98,19 +104,39 @@ def parameters(value: object) -> list[str]:
     tree, comments = definition(value) or (None, {})
     said, back = [], []
     if isinstance(tree, ast.ClassDef):
-        fields = [node for node in tree.body if isinstance(node, ast.AnnAssign) and not node.target.id.startswith("_")]
+        fields = [
+            node
+            for node in tree.body
+            if isinstance(node, ast.AnnAssign) and not node.target.id.startswith("_")
+        ]
         said = [(node.target.id, node.annotation, comments.get(node.lineno, "")) for node in fields]
-        tree = next((node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == "__init__"), None)
+        tree = next(
+            (
+                node
+                for node in tree.body
+                if isinstance(node, ast.FunctionDef) and node.name == "__init__"
+            ),
+            None,
+        )
     if isinstance(tree, ast.FunctionDef):
         said = beside(tree, comments)
         last = tree.body[0].lineno - 1  # the line that ends the signature
-        back = [comments[last]] if last in comments and last not in {a.lineno for a in [*tree.args.args, *tree.args.kwonlyargs]} else []
+        back = (
+            [comments[last]]
+            if last in comments
+            and last not in {a.lineno for a in [*tree.args.args, *tree.args.kwonlyargs]}
+            else []
+        )
     shown = []
     for name, annotation, comment in said:
         words, _, after = comment.partition("->")
         kind = ast.unparse(annotation).strip("'\"") if annotation else "Any"
         back += [after] if after else []
-        shown += ([f":param {name}: {rst(words)}"] + [f":type {name}: ``{kind}``"] * (kind != "Any")) if words else []
+        shown += (
+            ([f":param {name}: {rst(words)}"] + [f":type {name}: ``{kind}``"] * (kind != "Any"))
+            if words
+            else []
+        )
     return shown + [f":returns: {rst(words.strip())}" for words in back]
 
 
@@ -120,7 +146,10 @@ def explained(name: str) -> list[str]:
     if package != "magnitude_ae" or len(rest) != 1 or module not in modules():
         return []
     notebook = modules()[module]
-    return ["", f"Explained in :ref:`{notebook[:2]} {chapters()[notebook]} <def-{module}-{rest[0]}>`."]
+    return [
+        "",
+        f"Explained in :ref:`{notebook[:2]} {chapters()[notebook]} <def-{module}-{rest[0]}>`.",
+    ]
 
 
 def on_docstring(app, what, name, value, options, lines):
@@ -135,7 +164,12 @@ def on_docstring(app, what, name, value, options, lines):
 
 def on_member(app, what, name, value, skip, options):
     """Leaves out what classes inherit from other libraries."""
-    return True if what in ("class", "exception") and not (getattr(value, "__module__", None) or "").startswith("magnitude_ae") else None
+    return (
+        True
+        if what in ("class", "exception")
+        and not (getattr(value, "__module__", None) or "").startswith("magnitude_ae")
+        else None
+    )
 
 
 def setup(app):

@@ -12,10 +12,19 @@ FINDINGS = {
     "george_residual": ("24_scaling", r"^george, tol 1e-8 +.*?s, \S+ +\S+ s, (\S+)"),
     "exact_300k": ("24_scaling", r"n = 300,000: exact, with gradient, in +([\d.]+ s)"),
     "silu_latents": ("06_architectures", r"^SiLU +False +\[([\d, ]+)\]"),
-    "saw_on_ball": ("22_strategies_compared", r"predictor raises the other.*\n.*\n^ball +\S+ +(\S+)"),
+    "saw_on_ball": (
+        "22_strategies_compared",
+        r"predictor raises the other.*\n.*\n^ball +\S+ +(\S+)",
+    ),
     "saw_on_roll": ("22_strategies_compared", r"^Swiss roll +(\S+) +\S+$"),
-    "ball_joint": ("22_strategies_compared", r"min +median +max\n(?:.*\n)+?ball +report.*\n +joint +\S+ +(\S+)"),
-    "ball_default": ("22_strategies_compared", r"min +median +max\n(?:.*\n)+?ball +report.*\n.*\n +default +\S+ +(\S+)"),
+    "ball_joint": (
+        "22_strategies_compared",
+        r"min +median +max\n(?:.*\n)+?ball +report.*\n +joint +\S+ +(\S+)",
+    ),
+    "ball_default": (
+        "22_strategies_compared",
+        r"min +median +max\n(?:.*\n)+?ball +report.*\n.*\n +default +\S+ +(\S+)",
+    ),
     "error_cell": ("22_strategies_compared", r"^800 +\S+ +\S+ +\S+ +(\S+)"),
     "error_random": ("22_strategies_compared", r"^800 +\S+ +(\S+)"),
     "rho_corrected": ("22_strategies_compared", r"^ρ +(\S+)"),

@@ -31,8 +31,17 @@ STRANDS = {  # what a box is about: its colour, its word in the legend, its modu
     "#e2d0f0": ("running it all", ("reproduce", "explore", "cli")),
     "#e3e3e3": ("studies", ()),
 }
-WIDTH, HEIGHT, GAP, RISE, MARGIN = 180, 102, 28, 40, 6  # of a box; between columns; between rows; around
-INK, LINE = "#1b1f24", "#7d8590"  # on the boxes; of arrows and words outside, to be seen on white and on black
+WIDTH, HEIGHT, GAP, RISE, MARGIN = (
+    180,
+    102,
+    28,
+    40,
+    6,
+)  # of a box; between columns; between rows; around
+INK, LINE = (
+    "#1b1f24",
+    "#7d8590",
+)  # on the boxes; of arrows and words outside, to be seen on white and on black
 
 
 # What there is
@@ -42,7 +51,9 @@ def imported(nodes: Iterable[ast.AST], modules: set[str]) -> set[str]:
     """The modules of the package that these nodes import."""
     found = set()
     for node in nodes:
-        if isinstance(node, ast.ImportFrom) and (node.level or (node.module or "").split(".")[0] == "magnitude_ae"):
+        if isinstance(node, ast.ImportFrom) and (
+            node.level or (node.module or "").split(".")[0] == "magnitude_ae"
+        ):
             name = (node.module or "").removeprefix("magnitude_ae").lstrip(".")
             found |= {name} if name else {alias.name for alias in node.names}
     return found & modules
@@ -50,9 +61,15 @@ def imported(nodes: Iterable[ast.AST], modules: set[str]) -> set[str]:
 
 def imports(folder: Path = root / "magnitude_ae") -> tuple[Graph, Graph]:
     """For each module, those of the package that it imports as it is imported itself, and those that a function of it may import later."""
-    trees = {path.stem: ast.parse(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("[!_]*.py"))}
+    trees = {
+        path.stem: ast.parse(path.read_text(encoding="utf-8"))
+        for path in sorted(folder.glob("[!_]*.py"))
+    }
     at_once = {module: imported(tree.body, set(trees)) for module, tree in trees.items()}
-    return at_once, {module: imported(ast.walk(tree), set(trees)) - at_once[module] for module, tree in trees.items()}
+    return at_once, {
+        module: imported(ast.walk(tree), set(trees)) - at_once[module]
+        for module, tree in trees.items()
+    }
 
 
 def beyond(graph: Graph, module: str) -> set[str]:
@@ -65,7 +82,9 @@ def arrows(at_once: Graph, later: Graph) -> dict[tuple[str, str], bool]:
     both = {module: at_once[module] | later[module] for module in at_once}
     found = {}
     for module in at_once:
-        for graph, name in [(at_once, name) for name in at_once[module]] + [(both, name) for name in later[module] - beyond(at_once, module)]:
+        for graph, name in [(at_once, name) for name in at_once[module]] + [
+            (both, name) for name in later[module] - beyond(at_once, module)
+        ]:
             if not any(name in beyond(graph, other) for other in graph[module] - {name}):
                 found[name, module] = graph is both
     return dict(sorted(found.items()))
@@ -75,10 +94,16 @@ def chapters() -> dict[str, tuple[str, str]]:
     """Each notebook (its stem) with its module and what the index says about it; a notebook not in the index says it itself."""
     index = json.loads((root / "nbs" / "index.ipynb").read_text(encoding="utf-8"))
     text = "\n".join("".join(cell["source"]) for cell in index["cells"])
-    rows = {row[1]: row[2].strip() for row in re.finditer(r"^\| \[(\d\d_\w+)\]\(.*?\) \|[^|]*\| (.*?) \|$", text, re.MULTILINE)}
+    rows = {
+        row[1]: row[2].strip()
+        for row in re.finditer(r"^\| \[(\d\d_\w+)\]\(.*?\) \|[^|]*\| (.*?) \|$", text, re.MULTILINE)
+    }
     found = {}
     for path in sorted((root / "nbs").glob("[0-9]*.ipynb")):
-        sources = ["".join(cell["source"]) for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]]
+        sources = [
+            "".join(cell["source"])
+            for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]
+        ]
         module = re.search(r"^#\|\s*default_exp\s+(\w+)", "\n".join(sources), re.MULTILINE)
         about = rows.get(path.stem) or re.search(r"^> (.+)", "\n".join(sources), re.MULTILINE)[1]
         found[path.stem] = (module[1] if module else "", re.sub(r"[`*$]|^a study: ", "", about))
@@ -99,7 +124,11 @@ def arrow(source: str, target: str) -> str:
     (x, y), (to_x, to_y), middle = corner(c, r), corner(column, row), HEIGHT / 2
     if (c, r + 1) == (column, row):
         return f"M{x + WIDTH / 2} {y + HEIGHT}V{to_y}"
-    if c == column and all(place != (c, between) for place in PLACES.values() for between in range(r + 1, row)) and r < row:
+    if (
+        c == column
+        and all(place != (c, between) for place in PLACES.values() for between in range(r + 1, row))
+        and r < row
+    ):
         return f"M{x + WIDTH / 2} {y + HEIGHT}V{to_y}"
     if (c, r - 1) == (column, row):
         return f"M{x + WIDTH / 2} {y}V{to_y + HEIGHT}"
@@ -110,17 +139,25 @@ def arrow(source: str, target: str) -> str:
         return f"M{x + WIDTH} {y + middle - side}C{x + WIDTH + GAP} {y + middle - side} {to_x - GAP} {to_y + middle + side} {to_x} {to_y + middle + side}"
     if c - 1 == column and r + 1 == row:  # to the column before, a row down
         return f"M{x + 18} {y + HEIGHT}C{x + 18} {y + HEIGHT + RISE * 0.7} {to_x + WIDTH - 40} {to_y - RISE * 0.9} {to_x + WIDTH - 40} {to_y}"
-    if abs(r - row) > 1 and column in (c, c - 1):  # through the gutter on the right of the target's column
+    if abs(r - row) > 1 and column in (
+        c,
+        c - 1,
+    ):  # through the gutter on the right of the target's column
         leave, arrive = (y, to_y + HEIGHT) if r > row else (y + HEIGHT, to_y)
         turn, gutter = (-RISE if r > row else RISE), to_x + WIDTH + GAP / 2
         start = x + (WIDTH - 18 if c == column else 40)
         first = f"M{start} {leave}C{start} {leave + turn * 0.9} {gutter} {leave + turn * 0.5} {gutter} {leave + turn}"
-        return first + f"V{arrive - turn}C{gutter} {arrive - turn * 0.3} {to_x + WIDTH - 18} {arrive - turn * 0.6} {to_x + WIDTH - 18} {arrive}"
+        return (
+            first
+            + f"V{arrive - turn}C{gutter} {arrive - turn * 0.3} {to_x + WIDTH - 18} {arrive - turn * 0.6} {to_x + WIDTH - 18} {arrive}"
+        )
     lane, start, end = max(y, to_y) + HEIGHT + RISE / 2, x + WIDTH / 2, to_x + 50  # below both
     return f"M{start} {y + HEIGHT}C{start} {lane} {start} {lane} {start + 40} {lane}H{end - 40}C{end} {lane} {end} {lane} {end} {to_y + HEIGHT}"
 
 
-def box(x: float, y: float, name: str, module: str, about: str, colour: str, height: float = HEIGHT) -> str:
+def box(
+    x: float, y: float, name: str, module: str, about: str, colour: str, height: float = HEIGHT
+) -> str:
     """One notebook: its number, its module or title, and its one line, all of it a link."""
     number, _, stem = name.partition("_")
     title = module or stem.replace("_", " ")
@@ -138,8 +175,14 @@ def legend(x: float, y: float) -> str:
     parts = []
     for k, (colour, (word, _)) in enumerate(list(STRANDS.items())[:-1]):
         at = x + (k % 2) * 170, y + 16 + 24 * (k // 2)
-        parts.append(f'<rect x="{at[0]}" y="{at[1]}" width="16" height="16" rx="4" fill="{colour}"/><text x="{at[0] + 23}" y="{at[1] + 13}" fill="{LINE}">{word}</text>')
-    says = ("An arrow leads from a module to one that imports it,", "dashed where that waits until it is needed.", "The numbers are the order of reading.")
+        parts.append(
+            f'<rect x="{at[0]}" y="{at[1]}" width="16" height="16" rx="4" fill="{colour}"/><text x="{at[0] + 23}" y="{at[1] + 13}" fill="{LINE}">{word}</text>'
+        )
+    says = (
+        "An arrow leads from a module to one that imports it,",
+        "dashed where that waits until it is needed.",
+        "The numbers are the order of reading.",
+    )
     lines = "".join(f'<tspan x="{x}" dy="18">{line}</tspan>' for line in says)
     return f'<g font-size="13">{"".join(parts)}<text y="{y + 66}" fill="{LINE}">{lines}</text></g>'
 
@@ -149,29 +192,56 @@ def draw() -> str:
     known, (graph, later) = chapters(), imports()
     unplaced = sorted(set(graph) - set(PLACES))
     if unplaced:
-        raise ValueError(f"the map has no place for {', '.join(unplaced)}; add it to PLACES in docs/package_map.py")
+        raise ValueError(
+            f"the map has no place for {', '.join(unplaced)}; add it to PLACES in docs/package_map.py"
+        )
     colours = {module: colour for colour, (_, modules) in STRANDS.items() for module in modules}
     names = {module: (name, about) for name, (module, about) in known.items() if module in graph}
-    boxes = [box(*corner(*PLACES[module]), name, module, about, colours[module]) for module, (name, about) in names.items()]
+    boxes = [
+        box(*corner(*PLACES[module]), name, module, about, colours[module])
+        for module, (name, about) in names.items()
+    ]
     studies = [(name, about) for name, (module, about) in known.items() if not module]
     bottom = corner(0, 4)[1]
-    boxes += [box(corner(k % 5, 0)[0], bottom + k // 5 * (HEIGHT - 12), name, "", about, "#e3e3e3", HEIGHT - 22) for k, (name, about) in enumerate(studies)]
+    boxes += [
+        box(
+            corner(k % 5, 0)[0],
+            bottom + k // 5 * (HEIGHT - 12),
+            name,
+            "",
+            about,
+            "#e3e3e3",
+            HEIGHT - 22,
+        )
+        for k, (name, about) in enumerate(studies)
+    ]
     dashes = {True: ' stroke-dasharray="5 4"', False: ""}
-    paths = "".join(f'<path d="{arrow(*pair)}"{dashes[only_later]}/>' for pair, only_later in arrows(graph, later).items())
+    paths = "".join(
+        f'<path d="{arrow(*pair)}"{dashes[only_later]}/>'
+        for pair, only_later in arrows(graph, later).items()
+    )
     width, height = corner(5, 0)[0] - GAP + MARGIN, bottom + (len(studies) + 4) // 5 * (HEIGHT - 12)
     style = f'fill="none" stroke="{LINE}" stroke-width="1.6" marker-end="url(#tip)"'
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" role="img" aria-labelledby="map-title" font-family="system-ui, -apple-system, \'Segoe UI\', \'DejaVu Sans\', sans-serif" fill="{INK}">\n'
         f'<title id="map-title">Map of the package magnitude_ae: its modules, what each is about, and which imports which</title>\n'
         f'<defs><marker id="tip" viewBox="0 0 8 8" refX="7.4" refY="4" markerWidth="7" markerHeight="7" orient="auto"><path d="M0 .6L7.6 4L0 7.4z" fill="{LINE}" stroke="none"/></marker></defs>\n'
-        f"<g {style}>{paths}</g>\n" + "\n".join(boxes) + "\n" + legend(MARGIN, corner(0, 3)[1]) + "\n</svg>\n"
+        f"<g {style}>{paths}</g>\n"
+        + "\n".join(boxes)
+        + "\n"
+        + legend(MARGIN, corner(0, 3)[1])
+        + "\n</svg>\n"
     )
 
 
 def main(arguments: list[str] | None = None) -> int:
     """The exit status: 1 when `--check` finds the picture stale, else 0."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 when the picture is stale")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--check", action="store_true", help="write nothing; exit with 1 when the picture is stale"
+    )
     check, made = parser.parse_args(arguments).check, draw()
     if check:
         return int(not map_path.exists() or map_path.read_text(encoding="utf-8") != made)

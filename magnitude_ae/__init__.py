@@ -22,11 +22,35 @@ _NAMES = {  # name -> the module that defines it
     name: module
     for module, names in {
         "similarity": ("Similarity", "distance_matrix", "similarity_matrix"),
-        "solvers": ("LU", "Cholesky", "Inverse", "NotPositiveDefiniteError", "Schur", "SingularSimilarityError", "Solution"),
+        "solvers": (
+            "LU",
+            "Cholesky",
+            "Inverse",
+            "NotPositiveDefiniteError",
+            "Schur",
+            "SingularSimilarityError",
+            "Solution",
+        ),
         "fast_solvers": ("HODLR", "ConjugateGradient", "Vecchia"),
-        "weighting": ("WeightedSpace", "choose_scale", "magnitude", "magnitude_dimension", "magnitude_function", "solve", "spread", "weighting"),
+        "weighting": (
+            "WeightedSpace",
+            "choose_scale",
+            "magnitude",
+            "magnitude_dimension",
+            "magnitude_function",
+            "solve",
+            "spread",
+            "weighting",
+        ),
         "strategies": ("BurnIn", "Cells", "Joint", "PredictorCorrector"),
-        "training": ("BestState", "Checkpoint", "EarlyStopping", "LogFile", "Snapshots", "TensorBoard"),
+        "training": (
+            "BestState",
+            "Checkpoint",
+            "EarlyStopping",
+            "LogFile",
+            "Snapshots",
+            "TensorBoard",
+        ),
         "autoencoder": ("MagnitudeAutoencoder",),
         "boundary": ("BoundaryDetector",),
         "evaluation": (
@@ -52,7 +76,9 @@ def __getattr__(name: str) -> object:
     if name in _NAMES:
         value = globals()[name] = getattr(_import_module(f"{__name__}.{_NAMES[name]}"), name)
         return value
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it offers {', '.join(__all__)}")
+    raise AttributeError(
+        f"module {__name__!r} has no attribute {name!r}; it offers {', '.join(__all__)}"
+    )
 
 
 def __dir__() -> list[str]:

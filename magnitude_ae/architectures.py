@@ -14,23 +14,28 @@ import torch
 from torch import nn
 
 # %% ../nbs/06_architectures.ipynb #d1e80ff5
-def mlp(sizes: Sequence[int],  # widths from input to output, e.g. (3, 64, 64, 2)
-        activation: Callable[[], nn.Module] = nn.SiLU,   # made once for each hidden layer
-        batch_norm: bool = True,      # normalise after each activation
-       ) -> nn.Sequential:
+def mlp(
+    sizes: Sequence[int],  # widths from input to output, e.g. (3, 64, 64, 2)
+    activation: Callable[[], nn.Module] = nn.SiLU,  # made once for each hidden layer
+    batch_norm: bool = True,  # normalise after each activation
+) -> nn.Sequential:
     "A stack of linear layers with an activation, and a normalisation if wanted, after each but the last."
     layers: list[nn.Module] = []
     for width_in, width_out in zip(sizes[:-2], sizes[1:-1]):
         layers += [nn.Linear(width_in, width_out), activation()]
-        if batch_norm: layers.append(nn.BatchNorm1d(width_out))
+        if batch_norm:
+            layers.append(nn.BatchNorm1d(width_out))
     return nn.Sequential(*layers, nn.Linear(sizes[-2], sizes[-1]))
 
 # %% ../nbs/06_architectures.ipynb #54c5efdc
 class Autoencoder(nn.Module):
     "An encoder and a decoder with the data's centre and unit of length between them and the world."
-    def __init__(self,
-                 encoder: nn.Module,   # (n, d) -> (n, k)
-                 decoder: nn.Module):  # (n, k) -> (n, d)
+
+    def __init__(
+        self,
+        encoder: nn.Module,  # (n, d) -> (n, k)
+        decoder: nn.Module,
+    ):  # (n, k) -> (n, d)
         super().__init__()
         self.encoder, self.decoder = encoder, decoder
         self.register_buffer("centre", torch.zeros(()))
@@ -43,11 +48,15 @@ class Autoencoder(nn.Module):
         self.unit = torch.where(unit > 0, unit, torch.ones_like(unit))
         return self
 
-    def encode(self, points: torch.Tensor) -> torch.Tensor:  # (n, d) -> (n, k), in the points' units
+    def encode(
+        self, points: torch.Tensor
+    ) -> torch.Tensor:  # (n, d) -> (n, k), in the points' units
         "The latents of `points`."
         return self.unit * self.encoder((points - self.centre) / self.unit)
 
-    def decode(self, latent: torch.Tensor) -> torch.Tensor:  # (n, k) -> (n, d), in the points' units
+    def decode(
+        self, latent: torch.Tensor
+    ) -> torch.Tensor:  # (n, k) -> (n, d), in the points' units
         "The reconstructions from `latent`."
         return self.centre + self.unit * self.decoder(latent / self.unit)
 
@@ -59,87 +68,157 @@ class Autoencoder(nn.Module):
 # %% ../nbs/06_architectures.ipynb #103046c8
 class LinearAutoencoder(Autoencoder):
     "The report's Linear autoencoder: fully connected, the decoder mirroring the encoder. Source: report, section 3.2."
-    def __init__(self,
-                 n_features: int,           # d, width of the input
-                 n_components: int = 2,       # k, width of the latent
-                 *, width: int = 64,          # units of a hidden layer
-                 n_hidden: int = 6,           # hidden layers of encoder and decoder each
-                 activation: Callable[[], nn.Module] = nn.SiLU,   # made once for each hidden layer
-                 batch_norm: bool = True):     # normalise after each activation
+
+    def __init__(
+        self,
+        n_features: int,  # d, width of the input
+        n_components: int = 2,  # k, width of the latent
+        *,
+        width: int = 64,  # units of a hidden layer
+        n_hidden: int = 6,  # hidden layers of encoder and decoder each
+        activation: Callable[[], nn.Module] = nn.SiLU,  # made once for each hidden layer
+        batch_norm: bool = True,
+    ):  # normalise after each activation
         sizes = (n_features, *[width] * n_hidden, n_components)
-        super().__init__(mlp(sizes, activation, batch_norm), mlp(sizes[::-1], activation, batch_norm))
+        super().__init__(
+            mlp(sizes, activation, batch_norm), mlp(sizes[::-1], activation, batch_norm)
+        )
 
 # %% ../nbs/06_architectures.ipynb #df5cc8fc
 class _FromOnePixel(nn.ConvTranspose2d):
     "A transposed convolution of images of one pixel, as the matrix product that it is."
+
     def forward(self, pixel: torch.Tensor) -> torch.Tensor:  # (n, channels, 1, 1)
-        kernels = (pixel.flatten(1) @ self.weight.flatten(1)).unflatten(1, (self.out_channels, *self.kernel_size))
+        kernels = (pixel.flatten(1) @ self.weight.flatten(1)).unflatten(
+            1, (self.out_channels, *self.kernel_size)
+        )
         return (kernels + self.bias[:, None, None]).contiguous(memory_format=torch.channels_last)
+
 
 class _MixChannels(nn.Conv2d):
     "A 1 by 1 convolution to one channel, as the weighted sum that it is."
+
     def forward(self, images: torch.Tensor) -> torch.Tensor:  # (n, channels, s, s)
         return (images * self.weight[0]).sum(1, keepdim=True) + self.bias
 
 # %% ../nbs/06_architectures.ipynb #34a0d2ee
 class ConvolutionalAutoencoder(Autoencoder):
     "The report's Convolutional autoencoder for square images in one channel, a row of pixels for each. Source: report, section 3.2."
-    def __init__(self,
-                 n_features: int = 784,       # d, the number of pixels: 28² or another square from 17² on
-                 n_components: int = 2,       # k, width of the latent
-                 *, activation: Callable[[], nn.Module] = nn.SiLU,   # made once for each hidden layer
-                 batch_norm: bool = True):     # normalise after each hidden linear layer
+
+    def __init__(
+        self,
+        n_features: int = 784,  # d, the number of pixels: 28² or another square from 17² on
+        n_components: int = 2,  # k, width of the latent
+        *,
+        activation: Callable[[], nn.Module] = nn.SiLU,  # made once for each hidden layer
+        batch_norm: bool = True,
+    ):  # normalise after each hidden linear layer
         side = math.isqrt(n_features)
-        if side**2 != n_features or side < 17: raise ValueError(f"points has {n_features} columns; the convolutional architecture needs square images of at least 17 by 17 pixels, such as 784 = 28². Use architecture='linear' for other data")
+        if side**2 != n_features or side < 17:
+            raise ValueError(
+                f"points has {n_features} columns; the convolutional architecture needs square images of at least 17 by 17 pixels, such as 784 = 28². Use architecture='linear' for other data"
+            )
         inner = side - 16
-        encoder = nn.Sequential(nn.Unflatten(1, (1, side, side)), nn.Conv2d(1, 8, 9), activation(), nn.Conv2d(8, 4, 9), activation(), nn.Flatten(),
-                                mlp((4 * inner**2, 1000, 500, 250, n_components), activation, batch_norm))
-        narrow, wide = mlp((n_components, 250, 500, 1000), activation, batch_norm), [activation(), *([nn.BatchNorm1d(1000)] if batch_norm else [])]
-        decoder = nn.Sequential(narrow, *wide, nn.Unflatten(1, (1000, 1, 1)), _FromOnePixel(1000, 4, inner), activation(),
-                                nn.ConvTranspose2d(4, 4, 17), activation(), _MixChannels(4, 1, 1), nn.Flatten(), nn.Tanh())
-        super().__init__(encoder.to(memory_format=torch.channels_last), decoder.to(memory_format=torch.channels_last))
+        encoder = nn.Sequential(
+            nn.Unflatten(1, (1, side, side)),
+            nn.Conv2d(1, 8, 9),
+            activation(),
+            nn.Conv2d(8, 4, 9),
+            activation(),
+            nn.Flatten(),
+            mlp((4 * inner**2, 1000, 500, 250, n_components), activation, batch_norm),
+        )
+        narrow, wide = (
+            mlp((n_components, 250, 500, 1000), activation, batch_norm),
+            [activation(), *([nn.BatchNorm1d(1000)] if batch_norm else [])],
+        )
+        decoder = nn.Sequential(
+            narrow,
+            *wide,
+            nn.Unflatten(1, (1000, 1, 1)),
+            _FromOnePixel(1000, 4, inner),
+            activation(),
+            nn.ConvTranspose2d(4, 4, 17),
+            activation(),
+            _MixChannels(4, 1, 1),
+            nn.Flatten(),
+            nn.Tanh(),
+        )
+        super().__init__(
+            encoder.to(memory_format=torch.channels_last),
+            decoder.to(memory_format=torch.channels_last),
+        )
 
     def fit_units(self, points: torch.Tensor) -> "Autoencoder":  # (n, d) tensor
         "Takes centre and unit from `points`: the middle and half the width of the range of pixel values. The decoder starts at the median pixel."
         low, high = points.amin(), points.amax()
         self.centre = (low + high).div(2).expand(points.shape[1]).clone()
         self.unit = torch.where(high > low, (high - low) / 2, torch.ones_like(high))
-        background = ((points.median() - self.centre[0]) / self.unit).clamp(-0.96, 0.96)  # Tanh reaches ±1 at infinity only
+        background = ((points.median() - self.centre[0]) / self.unit).clamp(
+            -0.96, 0.96
+        )  # Tanh reaches ±1 at infinity only
         nn.init.constant_(self.decoder[-3].bias, background.atanh().item())
         return self
 
 # %% ../nbs/06_architectures.ipynb #5b1e88b0
 ARCHITECTURES = {"linear": LinearAutoencoder, "convolutional": ConvolutionalAutoencoder}
 
-def build(architecture: Any,   # a name, a pair (encoder, decoder) of modules, or an `Autoencoder`
-          n_features: int,     # d
-          n_components: int,  # k
-         ) -> Autoencoder:
+
+def build(
+    architecture: Any,  # a name, a pair (encoder, decoder) of modules, or an `Autoencoder`
+    n_features: int,  # d
+    n_components: int,  # k
+) -> Autoencoder:
     "The `Autoencoder` meant by `architecture`. Raises `ValueError` listing the known names."
-    if isinstance(architecture, Autoencoder): return copy.deepcopy(architecture)  # training must not change the caller's module
-    if isinstance(architecture, (tuple, list)) and len(architecture) == 2 and all(isinstance(m, nn.Module) for m in architecture):
+    if isinstance(architecture, Autoencoder):
+        return copy.deepcopy(architecture)  # training must not change the caller's module
+    if (
+        isinstance(architecture, (tuple, list))
+        and len(architecture) == 2
+        and all(isinstance(m, nn.Module) for m in architecture)
+    ):
         return Autoencoder(*copy.deepcopy(architecture))
-    if isinstance(architecture, str) and architecture in ARCHITECTURES: return ARCHITECTURES[architecture](n_features, n_components)
-    raise ValueError(f"architecture {architecture!r} is not known; choose one of {', '.join(map(repr, ARCHITECTURES))}, "
-                     "or pass a pair of modules (encoder, decoder)")
+    if isinstance(architecture, str) and architecture in ARCHITECTURES:
+        return ARCHITECTURES[architecture](n_features, n_components)
+    raise ValueError(
+        f"architecture {architecture!r} is not known; choose one of {', '.join(map(repr, ARCHITECTURES))}, "
+        "or pass a pair of modules (encoder, decoder)"
+    )
 
 # %% ../nbs/06_architectures.ipynb #a5cbddb0
 @torch.no_grad()
 def calibrate(module: nn.Module, points: torch.Tensor) -> None:
     "Sets every batch normalisation's running statistics to those over all `points`, so that evaluation mode equals a full-batch training pass."
-    norms = [layer for layer in module.modules() if isinstance(layer, nn.modules.batchnorm._BatchNorm) and layer.running_var is not None]
-    if not norms or len(points) < 2: return
-    counts: dict[nn.Module, int] = {}  # how many values of a channel went into its statistics: n, or n times the pixels
-    hooks = [layer.register_forward_hook(lambda layer, inputs, _: counts.__setitem__(layer, inputs[0].numel() // layer.num_features)) for layer in norms]
+    norms = [
+        layer
+        for layer in module.modules()
+        if isinstance(layer, nn.modules.batchnorm._BatchNorm) and layer.running_var is not None
+    ]
+    if not norms or len(points) < 2:
+        return
+    counts: dict[
+        nn.Module, int
+    ] = {}  # how many values of a channel went into its statistics: n, or n times the pixels
+    hooks = [
+        layer.register_forward_hook(
+            lambda layer, inputs, _: counts.__setitem__(
+                layer, inputs[0].numel() // layer.num_features
+            )
+        )
+        for layer in norms
+    ]
     momenta, mode = [layer.momentum for layer in norms], module.training
     for layer in norms:
         layer.reset_running_stats()  # a NaN in them would outlive any average
         layer.momentum = 1.0
-    try: module.train()(points)
+    try:
+        module.train()(points)
     finally:
         for layer, momentum, hook in zip(norms, momenta, hooks):
             count = counts.get(layer, 1)
-            layer.running_var *= (count - 1) / count if count > 1 else 1.0  # batch statistics divide by the count, running ones by one less
+            layer.running_var *= (
+                (count - 1) / count if count > 1 else 1.0
+            )  # batch statistics divide by the count, running ones by one less
             layer.momentum = momentum
             hook.remove()
         module.train(mode)

@@ -28,45 +28,86 @@ def _check_settings(model):
     "Raises `TypeError` or `ValueError` for a setting of the estimator that cannot be used."
     check_positive("n_components", model.n_components)
     for name in ("max_epochs", "batch_size"):
-        if getattr(model, name) is not None: check_positive(name, getattr(model, name))
-    if model.learning_rate is not None: check_positive("learning_rate", model.learning_rate, whole=False)
-    if isinstance(model.weighting_coefficient, bool) or not isinstance(model.weighting_coefficient, numbers.Real):
-        raise TypeError(f"weighting_coefficient must be a number, not {model.weighting_coefficient!r}")
-    if not 0 <= float(model.weighting_coefficient) < float("inf"): raise ValueError(f"weighting_coefficient must be finite and not negative, not {model.weighting_coefficient!r}")
-    if not isinstance(model.weighting_loss, str) or model.weighting_loss not in WEIGHTING_LOSSES: raise ValueError(f"weighting_loss {model.weighting_loss!r} is not known; choose one of {', '.join(map(repr, WEIGHTING_LOSSES))}")
-    if not isinstance(model.scale, str): check_scale(model.scale)
-    elif model.scale != "auto": raise ValueError(f"scale must be a positive number or 'auto', not {model.scale!r}")
-    if model.solver is not None and not isinstance(model.solver, solvers.Solver): raise TypeError(f"solver must be a solver such as mag.Cholesky(), or None, not {model.solver!r}")
-    if model.strategy is not None and (isinstance(model.strategy, type) or not hasattr(model.strategy, "phases")):
-        raise TypeError(f"strategy must be a strategy such as mag.BurnIn(), or None, not {model.strategy!r}")
-    if not isinstance(model.callbacks, (tuple, list)) or not all(callable(c) for c in model.callbacks):
-        raise TypeError(f"callbacks must be a sequence of functions of the training, not {model.callbacks!r}")
+        if getattr(model, name) is not None:
+            check_positive(name, getattr(model, name))
+    if model.learning_rate is not None:
+        check_positive("learning_rate", model.learning_rate, whole=False)
+    if isinstance(model.weighting_coefficient, bool) or not isinstance(
+        model.weighting_coefficient, numbers.Real
+    ):
+        raise TypeError(
+            f"weighting_coefficient must be a number, not {model.weighting_coefficient!r}"
+        )
+    if not 0 <= float(model.weighting_coefficient) < float("inf"):
+        raise ValueError(
+            f"weighting_coefficient must be finite and not negative, not {model.weighting_coefficient!r}"
+        )
+    if not isinstance(model.weighting_loss, str) or model.weighting_loss not in WEIGHTING_LOSSES:
+        raise ValueError(
+            f"weighting_loss {model.weighting_loss!r} is not known; choose one of {', '.join(map(repr, WEIGHTING_LOSSES))}"
+        )
+    if not isinstance(model.scale, str):
+        check_scale(model.scale)
+    elif model.scale != "auto":
+        raise ValueError(f"scale must be a positive number or 'auto', not {model.scale!r}")
+    if model.solver is not None and not isinstance(model.solver, solvers.Solver):
+        raise TypeError(
+            f"solver must be a solver such as mag.Cholesky(), or None, not {model.solver!r}"
+        )
+    if model.strategy is not None and (
+        isinstance(model.strategy, type) or not hasattr(model.strategy, "phases")
+    ):
+        raise TypeError(
+            f"strategy must be a strategy such as mag.BurnIn(), or None, not {model.strategy!r}"
+        )
+    if not isinstance(model.callbacks, (tuple, list)) or not all(
+        callable(c) for c in model.callbacks
+    ):
+        raise TypeError(
+            f"callbacks must be a sequence of functions of the training, not {model.callbacks!r}"
+        )
 
 # %% ../nbs/09_autoencoder.ipynb #4ddd459a
 def _seed(random_state) -> int:
     "A seed from what scikit-learn calls a random state; `None` gives a fresh one without touching the global generators."
-    if random_state is None: return int(np.random.default_rng().integers(2**31))
-    if isinstance(random_state, np.random.Generator): return int(random_state.integers(2**31))
-    try: return int(check_random_state(random_state).randint(2**31))
-    except (ValueError, TypeError, OverflowError, MemoryError): raise ValueError(f"random_state must be None, an integer from 0 to 2³² − 1 or a generator, not {random_state!r}") from None
+    if random_state is None:
+        return int(np.random.default_rng().integers(2**31))
+    if isinstance(random_state, np.random.Generator):
+        return int(random_state.integers(2**31))
+    try:
+        return int(check_random_state(random_state).randint(2**31))
+    except (ValueError, TypeError, OverflowError, MemoryError):
+        raise ValueError(
+            f"random_state must be None, an integer from 0 to 2³² − 1 or a generator, not {random_state!r}"
+        ) from None
 
 # %% ../nbs/09_autoencoder.ipynb #31cfd7ff
 def _device(name) -> torch.device:
     "The device meant by `name`: 'auto' is CUDA where there is one."
-    if isinstance(name, str) and name == "auto": return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try: return torch.empty(0, device=name).device
-    except (RuntimeError, AssertionError, TypeError, ValueError, OverflowError) as error: raise ValueError(f"device {name!r} cannot be used: {error}") from None
+    if isinstance(name, str) and name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        return torch.empty(0, device=name).device
+    except (RuntimeError, AssertionError, TypeError, ValueError, OverflowError) as error:
+        raise ValueError(f"device {name!r} cannot be used: {error}") from None
 
 # %% ../nbs/09_autoencoder.ipynb #bd957c70
 def _apply(model, part, tensor):
     "Encodes or decodes a checked tensor in its own precision; gradients flow where it asks for them."
-    module = model.module_ if tensor.dtype == torch.float32 else copy.deepcopy(model.module_).to(tensor.dtype)
+    module = (
+        model.module_
+        if tensor.dtype == torch.float32
+        else copy.deepcopy(model.module_).to(tensor.dtype)
+    )
     offset = model.offset_.to(tensor.device)
     with torch.set_grad_enabled(torch.is_grad_enabled() and tensor.requires_grad):
         near = (tensor - offset).to(tensor.dtype) if part == "encode" else tensor
-        rows = near.to(module.unit.device).split(2**14)  # images by the ten thousand need room between their layers
+        rows = near.to(module.unit.device).split(
+            2**14
+        )  # images by the ten thousand need room between their layers
         answer = torch.cat([getattr(module, part)(some) for some in rows]).to(tensor.device)
         return (answer + offset).to(tensor.dtype) if part == "decode" else answer
+
 
 def _offset(points):
     "What is subtracted from points before they become float32: their mean when they lie far from the origin, else 0. (d,), float64."
@@ -77,49 +118,83 @@ def _offset(points):
 class NotNumbersError(TypeError, ValueError):
     "Points that are no real numbers: a `TypeError` by Python's custom, a `ValueError` by scikit-learn's."
 
-_ALSO_SAID = {"is complex": "Complex data not supported", "(dtype object)": "{cause}", "must have two dimensions": "Reshape your data",
-              ", 0); pass at least one point": "0 feature(s) (shape={shape}) while a minimum of 1 is required."}
+
+_ALSO_SAID = {
+    "is complex": "Complex data not supported",
+    "(dtype object)": "{cause}",
+    "must have two dimensions": "Reshape your data",
+    ", 0); pass at least one point": "0 feature(s) (shape={shape}) while a minimum of 1 is required.",
+}
+
 
 def _as_points(points):
     "`as_tensor`, whose messages also say what scikit-learn says."
-    try: return as_tensor(points)
+    try:
+        return as_tensor(points)
     except (TypeError, ValueError) as error:
         for words, more in _ALSO_SAID.items():
-            if words not in str(error): continue
+            if words not in str(error):
+                continue
             kind = NotNumbersError if words in ("is complex", "(dtype object)") else type(error)
-            raise kind(f"{error} ({more.format(cause=error.__context__, shape=getattr(points, 'shape', None))})") from None
+            raise kind(
+                f"{error} ({more.format(cause=error.__context__, shape=getattr(points, 'shape', None))})"
+            ) from None
         raise
 
 # %% ../nbs/09_autoencoder.ipynb #b910dcb4
 def _rows(images):
     "Square images, with or without an axis for their one channel, as rows of pixels."
     sides = [length for length in images.shape[1:] if length != 1]
-    if len(sides) != 2 or sides[0] != sides[1]: raise ValueError(f"points has images of shape {tuple(images.shape[1:])}; the convolutional architecture needs square images in one channel, (n, s, s) or (n, 1, s, s), or rows of pixels (n, s²)")
-    return images.reshape(len(images), sides[0]**2)
+    if len(sides) != 2 or sides[0] != sides[1]:
+        raise ValueError(
+            f"points has images of shape {tuple(images.shape[1:])}; the convolutional architecture needs square images in one channel, (n, s, s) or (n, 1, s, s), or rows of pixels (n, s²)"
+        )
+    return images.reshape(len(images), sides[0] ** 2)
+
 
 def _checked_points(model, points, reset):
     "`points` as a checked tensor, its columns compared with those seen in `fit` (or noted, if `reset`)."
-    if not reset: check_is_fitted(model, "module_")
-    if isinstance(model.architecture, str) and model.architecture == "convolutional" and getattr(points, "ndim", 2) > 2: points = _rows(points)
+    if not reset:
+        check_is_fitted(model, "module_")
+    if (
+        isinstance(model.architecture, str)
+        and model.architecture == "convolutional"
+        and getattr(points, "ndim", 2) > 2
+    ):
+        points = _rows(points)
     tensor = _as_points(points)
     check_finite(tensor)
-    validate_data(model, points if hasattr(points, "columns") else np.empty((1, tensor.shape[1])), skip_check_array=True, reset=reset)
+    validate_data(
+        model,
+        points if hasattr(points, "columns") else np.empty((1, tensor.shape[1])),
+        skip_check_array=True,
+        reset=reset,
+    )
     return tensor
 
 # %% ../nbs/09_autoencoder.ipynb #3667ed83
 def _score(model, points):
     "The mean of R² and ρ on `points`."
     x = _checked_points(model, points, reset=False).detach().double()
-    if len(x) < 3: raise ValueError(f"points has {len(x)} row(s); a score needs at least three")
+    if len(x) < 3:
+        raise ValueError(f"points has {len(x)} row(s); a score needs at least three")
     latent = _apply(model, "encode", x)
-    pair = torch.stack([weighting(part, model.scale_, solver=model.solver).cpu() for part in (x, latent)])
-    constant = (pair.std(1) <= 1e-9 * pair.abs().mean(1)).any()  # where all points weigh the same, nothing can agree
+    pair = torch.stack(
+        [weighting(part, model.scale_, solver=model.solver).cpu() for part in (x, latent)]
+    )
+    constant = (
+        pair.std(1) <= 1e-9 * pair.abs().mean(1)
+    ).any()  # where all points weigh the same, nothing can agree
     rho = 0.0 if constant else torch.corrcoef(pair)[0, 1].item()
-    return (r2_score(x.cpu(), _apply(model, "decode", latent).cpu(), multioutput="variance_weighted") + rho) / 2
+    return (
+        r2_score(x.cpu(), _apply(model, "decode", latent).cpu(), multioutput="variance_weighted")
+        + rho
+    ) / 2
 
 # %% ../nbs/09_autoencoder.ipynb #394a6b5a
 class _Stored:
     "What a fitted model shares with others: a file, and what scikit-learn wants to know."
+
     def save(self, path: Any) -> None:  # a file to write
         "Writes the fitted model to one safetensors file. Raises `NotFittedError`, `OSError`, or `ValueError` for an architecture of your own."
         _save(self, path)
@@ -130,7 +205,8 @@ class _Stored:
         return _load(cls, path)
 
     @property
-    def _n_features_out(self): return self.n_components
+    def _n_features_out(self):
+        return self.n_components
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -140,7 +216,10 @@ class _Stored:
 # %% ../nbs/09_autoencoder.ipynb #b05fb61a
 class _Model(_Stored, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     "What can be done with a fitted Magnitude autoencoder."
-    def fit_transform(self, points: Any, y: Any = None, *, resume_from=None) -> Any:  # (n, d) -> (n, k)
+
+    def fit_transform(
+        self, points: Any, y: Any = None, *, resume_from=None
+    ) -> Any:  # (n, d) -> (n, k)
         "Trains on `points` and gives their latents."
         return self.fit(points, resume_from=resume_from).embedding_
 
@@ -153,7 +232,10 @@ class _Model(_Stored, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         check_is_fitted(self, "module_")
         tensor = as_tensor(latent, "latent")
         check_finite(tensor, "latent")
-        if tensor.shape[1] != self.n_components: raise ValueError(f"latent has {tensor.shape[1]} columns; this model has n_components={self.n_components}")
+        if tensor.shape[1] != self.n_components:
+            raise ValueError(
+                f"latent has {tensor.shape[1]} columns; this model has n_components={self.n_components}"
+            )
         back = restore(_apply(self, "decode", tensor), latent)
         return back.reshape(-1, *self.image_shape_) if self.image_shape_ else back
 
@@ -172,26 +254,49 @@ class MagnitudeAutoencoder(_Model):
     >>> import magnitude_ae as mag; mag.MagnitudeAutoencoder(scale=1.0, strategy=mag.Joint(2), progress=False).fit_transform(mag.datasets.ball(50)).shape
     (50, 2)
     """
-    def __init__(self, n_components: int = 2,        # k, dimensions to reduce to
-                 *, architecture: Any = "linear",    # a name, or a pair of torch modules (encoder, decoder)
-                 scale: Any = "auto",                # t, one over the unit of distance; "auto": `choose_scale`
-                 weighting_coefficient: float = 20.0,  # λ, how much the weighting loss counts beside the reconstruction loss
-                 weighting_loss: str = "l1",         # "l1" or "l2"
-                 strategy: Any = None,               # a strategy; None: `BurnIn` fitted to the architecture; the report's own recipe: `Joint.report()`
-                 solver: Any = None,                 # a solver for the weightings; None: exact
-                 learning_rate: float | None = None,          # at its peak; None: the strategy's
-                 max_epochs: int | None = None,             # of the main phase; None: the strategy's
-                 batch_size: int | None = None,             # of the phases on batches; None: the strategy's
-                 device: Any = "auto",               # "auto", "cpu", "cuda", …
-                 random_state: Any = None,           # int or NumPy random state; an int gives the same result again
-                 progress: bool = True,               # a progress bar while training
-                 callbacks: Any = ()) -> None:               # each called with the `Training` after every epoch; True stops it
-        self.n_components, self.architecture, self.scale = n_components, architecture, scale
-        self.weighting_coefficient, self.weighting_loss, self.strategy, self.solver = weighting_coefficient, weighting_loss, strategy, solver
-        self.learning_rate, self.max_epochs, self.batch_size, self.device, self.random_state, self.progress, self.callbacks = learning_rate, max_epochs, batch_size, device, random_state, progress, callbacks
 
-    def fit(self, points: Any, y: Any = None, *,   # (n, d); for the convolutional architecture also (n, s, s) or (n, 1, s, s)
-            resume_from=None) -> "MagnitudeAutoencoder":         # a file of `Checkpoint`, from a training on these points with these settings: it is continued
+    def __init__(
+        self,
+        n_components: int = 2,  # k, dimensions to reduce to
+        *,
+        architecture: Any = "linear",  # a name, or a pair of torch modules (encoder, decoder)
+        scale: Any = "auto",  # t, one over the unit of distance; "auto": `choose_scale`
+        weighting_coefficient: float = 20.0,  # λ, how much the weighting loss counts beside the reconstruction loss
+        weighting_loss: str = "l1",  # "l1" or "l2"
+        strategy: Any = None,  # a strategy; None: `BurnIn` fitted to the architecture; the report's own recipe: `Joint.report()`
+        solver: Any = None,  # a solver for the weightings; None: exact
+        learning_rate: float | None = None,  # at its peak; None: the strategy's
+        max_epochs: int | None = None,  # of the main phase; None: the strategy's
+        batch_size: int | None = None,  # of the phases on batches; None: the strategy's
+        device: Any = "auto",  # "auto", "cpu", "cuda", …
+        random_state: Any = None,  # int or NumPy random state; an int gives the same result again
+        progress: bool = True,  # a progress bar while training
+        callbacks: Any = (),
+    ) -> None:  # each called with the `Training` after every epoch; True stops it
+        self.n_components, self.architecture, self.scale = n_components, architecture, scale
+        self.weighting_coefficient, self.weighting_loss, self.strategy, self.solver = (
+            weighting_coefficient,
+            weighting_loss,
+            strategy,
+            solver,
+        )
+        (
+            self.learning_rate,
+            self.max_epochs,
+            self.batch_size,
+            self.device,
+            self.random_state,
+            self.progress,
+            self.callbacks,
+        ) = learning_rate, max_epochs, batch_size, device, random_state, progress, callbacks
+
+    def fit(
+        self,
+        points: Any,
+        y: Any = None,
+        *,  # (n, d); for the convolutional architecture also (n, s, s) or (n, 1, s, s)
+        resume_from=None,
+    ) -> "MagnitudeAutoencoder":  # a file of `Checkpoint`, from a training on these points with these settings: it is continued
         "Trains on `points`; `y` is ignored. Raises `TypeError`, `ValueError` or `FileNotFoundError` for points, settings or files that cannot be used."
         _fit(self, points, resume_from)
         return self
@@ -203,20 +308,45 @@ def _network(model, x, device, seed):
         torch.default_generator.manual_seed(seed)
         return build(model.architecture, x.shape[1], model.n_components).to(device)
 
+
 def _train(model, x, resume_from):
     "Trains a network on the tensor `x` by the model's settings; returns the training, the weighting of `x` and its offset."
     terms = {} if resume_from is None else read_checkpoint(resume_from)[0]
-    device, seed = _device(model.device), terms["seed"] if terms and model.random_state is None else _seed(model.random_state)
+    device, seed = (
+        _device(model.device),
+        terms["seed"] if terms and model.random_state is None else _seed(model.random_state),
+    )
     module = _network(model, x, device, seed)
-    if model.scale != "auto": scale = float(check_scale(model.scale))
-    else: scale = float(check_scale(terms["scale"])) if terms else choose_scale(x, solver=model.solver)
+    if model.scale != "auto":
+        scale = float(check_scale(model.scale))
+    else:
+        scale = (
+            float(check_scale(terms["scale"])) if terms else choose_scale(x, solver=model.solver)
+        )
     input_weighting, offset = weighting(x.to(device), scale, solver=model.solver), _offset(x)
     batch = (x - offset).to(device, torch.float32)
-    if not torch.isfinite(batch.square().sum()): raise ValueError(f"points spread over {(x.amax(0) - x.amin(0)).max():.1e}, too far for training in float32; divide them by a constant")
+    if not torch.isfinite(batch.square().sum()):
+        raise ValueError(
+            f"points spread over {(x.amax(0) - x.amin(0)).max():.1e}, too far for training in float32; divide them by a constant"
+        )
     strategy = default_strategy(model.architecture) if model.strategy is None else model.strategy
-    phases = strategy.phases(model.weighting_coefficient, learning_rate=model.learning_rate, max_epochs=model.max_epochs, batch_size=model.batch_size)
-    training = Training(module.float().fit_units(batch), batch, input_weighting.float(), scale, solver=model.solver,
-                        weighting_loss=model.weighting_loss, seed=seed, callbacks=model.callbacks, progress=model.progress)
+    phases = strategy.phases(
+        model.weighting_coefficient,
+        learning_rate=model.learning_rate,
+        max_epochs=model.max_epochs,
+        batch_size=model.batch_size,
+    )
+    training = Training(
+        module.float().fit_units(batch),
+        batch,
+        input_weighting.float(),
+        scale,
+        solver=model.solver,
+        weighting_loss=model.weighting_loss,
+        seed=seed,
+        callbacks=model.callbacks,
+        progress=model.progress,
+    )
     return train(training, phases, resume_from), input_weighting, offset
 
 # %% ../nbs/09_autoencoder.ipynb #8354c2b3
@@ -224,61 +354,133 @@ def _fit(model, points, resume_from):
     "Trains `model` on `points` and sets its attributes."
     _check_settings(model)
     x = _checked_points(model, points, reset=True).detach()
-    if len(x) < 2: raise ValueError("points has a single row (1 sample); an autoencoder needs at least two points to train on")
+    if len(x) < 2:
+        raise ValueError(
+            "points has a single row (1 sample); an autoencoder needs at least two points to train on"
+        )
     model.image_shape_ = tuple(points.shape[1:]) if getattr(points, "ndim", 2) > 2 else ()
     training, input_weighting, model.offset_ = _train(model, x, resume_from)
-    model.module_, model.scale_, model.history_, model.notes_, model.seed_ = training.module, training.scale, training.history, training.notes, training.seed
+    model.module_, model.scale_, model.history_, model.notes_, model.seed_ = (
+        training.module,
+        training.scale,
+        training.history,
+        training.notes,
+        training.seed,
+    )
     latent = _apply(model, "encode", x)
-    if not torch.isfinite(latent).all(): raise ValueError("the network gives latents that are not finite; lower learning_rate or look at your architecture (history_ and module_ are kept)")
-    model.embedding_, model.weighting_ = restore(latent, points), restore(input_weighting.to(x.device), points)
-    model.embedding_weighting_ = restore(weighting(latent, training.scale, solver=model.solver), points)
+    if not torch.isfinite(latent).all():
+        raise ValueError(
+            "the network gives latents that are not finite; lower learning_rate or look at your architecture (history_ and module_ are kept)"
+        )
+    model.embedding_, model.weighting_ = (
+        restore(latent, points),
+        restore(input_weighting.to(x.device), points),
+    )
+    model.embedding_weighting_ = restore(
+        weighting(latent, training.scale, solver=model.solver), points
+    )
 
 # %% ../nbs/09_autoencoder.ipynb #fb72c53e
-KNOWN = {c.__name__: c for c in (solvers.Inverse, solvers.LU, solvers.Cholesky, solvers.Schur, fast_solvers.HODLR, fast_solvers.Vecchia, fast_solvers.ConjugateGradient,
-                                 strategies.Joint, strategies.BurnIn, strategies.PredictorCorrector, strategies.Cells)}  # what a file may name
+KNOWN = {
+    c.__name__: c
+    for c in (
+        solvers.Inverse,
+        solvers.LU,
+        solvers.Cholesky,
+        solvers.Schur,
+        fast_solvers.HODLR,
+        fast_solvers.Vecchia,
+        fast_solvers.ConjugateGradient,
+        strategies.Joint,
+        strategies.BurnIn,
+        strategies.PredictorCorrector,
+        strategies.Cells,
+    )
+}  # what a file may name
+
 
 def _as_json(value):
     "A setting as JSON: solvers and strategies by name and fields."
-    if value is not None and hasattr(value, "phases") and not is_dataclass(value): raise ValueError(f"a strategy of your own, {value!r}, cannot be saved; save module_.state_dict() instead")
-    if not is_dataclass(value): return value
-    if type(value).__name__ not in KNOWN: raise ValueError(f"a model with a {type(value).__name__} of your own cannot be saved; save module_.state_dict() instead")
-    return {"class": type(value).__name__, **{f.name: _as_json(getattr(value, f.name)) for f in fields(value)}}
+    if value is not None and hasattr(value, "phases") and not is_dataclass(value):
+        raise ValueError(
+            f"a strategy of your own, {value!r}, cannot be saved; save module_.state_dict() instead"
+        )
+    if not is_dataclass(value):
+        return value
+    if type(value).__name__ not in KNOWN:
+        raise ValueError(
+            f"a model with a {type(value).__name__} of your own cannot be saved; save module_.state_dict() instead"
+        )
+    return {
+        "class": type(value).__name__,
+        **{f.name: _as_json(getattr(value, f.name)) for f in fields(value)},
+    }
 
 # %% ../nbs/09_autoencoder.ipynb #6f52702e
 def _from_json(value):
     "The setting again; only our own solvers and strategies are known."
-    if not isinstance(value, dict): return value
+    if not isinstance(value, dict):
+        return value
     settings = {key: _from_json(part) for key, part in value.items()}
     name = settings.pop("class", None)
-    if name not in KNOWN: raise ValueError(f"the file names an unknown class {name!r}")
+    if name not in KNOWN:
+        raise ValueError(f"the file names an unknown class {name!r}")
     return KNOWN[name](**settings)
 
 # %% ../nbs/09_autoencoder.ipynb #05e14440
 _UNSAVED = ("callbacks", "progress", "device")  # belong to a session, not to a model
 
+
 def _save(model, path):
     "Writes a fitted model to a file."
     check_is_fitted(model, "module_")
-    if not isinstance(model.architecture, str): raise ValueError("only named architectures can be saved; save module_.state_dict() of your own modules instead")
-    settings = {k: _as_json(v) for k, v in model.get_params(deep=False).items() if k not in _UNSAVED}
-    if isinstance(model.scale, torch.Tensor): settings["scale"] = model.scale_
-    if not isinstance(model.random_state, numbers.Integral): settings["random_state"] = None  # a generator; the seed it gave is kept
+    if not isinstance(model.architecture, str):
+        raise ValueError(
+            "only named architectures can be saved; save module_.state_dict() of your own modules instead"
+        )
+    settings = {
+        k: _as_json(v) for k, v in model.get_params(deep=False).items() if k not in _UNSAVED
+    }
+    if isinstance(model.scale, torch.Tensor):
+        settings["scale"] = model.scale_
+    if not isinstance(model.random_state, numbers.Integral):
+        settings["random_state"] = None  # a generator; the seed it gave is kept
     tensors = {f"module.{k}": v for k, v in model.module_.state_dict().items()}
-    for name in ("embedding_", "weighting_", "embedding_weighting_", "offset_"): tensors[name] = torch.as_tensor(getattr(model, name))
+    for name in ("embedding_", "weighting_", "embedding_weighting_", "offset_"):
+        tensors[name] = torch.as_tensor(getattr(model, name))
     phases = model.history_["phase"]
-    tensors |= {f"history.{k}": torch.tensor(v, dtype=torch.float64) for k, v in model.history_.items() if k != "phase"}
-    write_file(path, "model", tensors, {
-        "settings": settings, "scale": model.scale_, "seed": model.seed_, "dtype": str(tensors["embedding_"].dtype), "n_features_in": model.n_features_in_,
-        "image_shape": list(model.image_shape_), "phases": phases, "feature_names_in": list(getattr(model, "feature_names_in_", [])), "tensor": isinstance(model.embedding_, torch.Tensor)})
+    tensors |= {
+        f"history.{k}": torch.tensor(v, dtype=torch.float64)
+        for k, v in model.history_.items()
+        if k != "phase"
+    }
+    write_file(
+        path,
+        "model",
+        tensors,
+        {
+            "settings": settings,
+            "scale": model.scale_,
+            "seed": model.seed_,
+            "dtype": str(tensors["embedding_"].dtype),
+            "n_features_in": model.n_features_in_,
+            "image_shape": list(model.image_shape_),
+            "phases": phases,
+            "feature_names_in": list(getattr(model, "feature_names_in_", [])),
+            "tensor": isinstance(model.embedding_, torch.Tensor),
+        },
+    )
 
 # %% ../nbs/09_autoencoder.ipynb #ffae603e
 def _rebuild(model, tensors):
     "The network of a model, with its parameters from a file."
-    with torch.device("meta"): module = build(model.architecture, model.n_features_in_, model.n_components)
+    with torch.device("meta"):
+        module = build(model.architecture, model.n_features_in_, model.n_components)
     module.centre = module.centre.new_zeros(model.n_features_in_)
     state = {k.removeprefix("module."): v for k, v in tensors.items() if k.startswith("module.")}
     shapes = [{k: v.shape for k, v in part.items()} for part in (module.state_dict(), state)]
-    if shapes[0] != shapes[1]: raise KeyError("its tensors are not those of the network it names")
+    if shapes[0] != shapes[1]:
+        raise KeyError("its tensors are not those of the network it names")
     module = module.to_empty(device="cpu")
     module.load_state_dict(state)
     return module.eval()
@@ -290,14 +492,30 @@ def _load(cls, path):
     try:
         model = cls(**{k: _from_json(v) for k, v in about["settings"].items()})
         _check_settings(model)
-        model.scale_, model.seed_, model.n_features_in_ = about["scale"], about["seed"], about["n_features_in"]
-        model.image_shape_, model.offset_, model.notes_ = tuple(about["image_shape"]), tensors["offset_"], {}
-        if about["feature_names_in"]: model.feature_names_in_ = np.array(about["feature_names_in"], dtype=object)
+        model.scale_, model.seed_, model.n_features_in_ = (
+            about["scale"],
+            about["seed"],
+            about["n_features_in"],
+        )
+        model.image_shape_, model.offset_, model.notes_ = (
+            tuple(about["image_shape"]),
+            tensors["offset_"],
+            {},
+        )
+        if about["feature_names_in"]:
+            model.feature_names_in_ = np.array(about["feature_names_in"], dtype=object)
         model.module_ = _rebuild(model, tensors)
         whole = ("epoch", "n_skipped")
-        model.history_ = {c: about["phases"] if c == "phase" else tensors[f"history.{c}"].to(torch.int64 if c in whole else torch.float64).tolist() for c in COLUMNS}
+        model.history_ = {
+            c: about["phases"]
+            if c == "phase"
+            else tensors[f"history.{c}"].to(torch.int64 if c in whole else torch.float64).tolist()
+            for c in COLUMNS
+        }
         for name in ("embedding_", "weighting_", "embedding_weighting_"):
             setattr(model, name, tensors[name] if about["tensor"] else tensors[name].numpy())
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError, OverflowError) as error:
-        raise ValueError(f"{str(path)!r} does not describe a model of this version: {error}") from None
+        raise ValueError(
+            f"{str(path)!r} does not describe a model of this version: {error}"
+        ) from None
     return model

@@ -15,36 +15,69 @@ from sklearn.base import BaseEstimator, OutlierMixin
 from sklearn.metrics import pairwise_distances, roc_auc_score
 from sklearn.metrics.pairwise import PAIRWISE_BOOLEAN_FUNCTIONS
 from sklearn.utils.validation import check_is_fitted, validate_data
-from .similarity import Similarity, as_tensor, check_finite, check_metric, check_scale, restore, _pairwise
+from magnitude_ae.similarity import (
+    Similarity,
+    as_tensor,
+    check_finite,
+    check_metric,
+    check_scale,
+    restore,
+    _pairwise,
+)
 from .solvers import Solver
 from .weighting import choose_scale, _weigh
 
 # %% ../nbs/10_boundary.ipynb #3dcf0d00
-FRACTIONS = {"auto": 0.1, "boundary": 0.05, "outliers": 0.2}  # name of a scale -> fraction of the points effective at it, for `choose_scale`
+FRACTIONS = {
+    "auto": 0.1,
+    "boundary": 0.05,
+    "outliers": 0.2,
+}  # name of a scale -> fraction of the points effective at it, for `choose_scale`
+
 
 def _check_settings(model):
     "Raises `TypeError` or `ValueError` for a setting of the detector that cannot be used."
-    if not isinstance(model.scale, str): check_scale(model.scale)
-    elif model.scale not in FRACTIONS: raise ValueError(f"scale must be a positive number or one of {', '.join(map(repr, FRACTIONS))}, not {model.scale!r}")
+    if not isinstance(model.scale, str):
+        check_scale(model.scale)
+    elif model.scale not in FRACTIONS:
+        raise ValueError(
+            f"scale must be a positive number or one of {', '.join(map(repr, FRACTIONS))}, not {model.scale!r}"
+        )
     check_metric(model.metric)
-    if model.solver is not None and not isinstance(model.solver, Solver): raise TypeError(f"solver must be a solver such as mag.Cholesky(), or None, not {model.solver!r}")
+    if model.solver is not None and not isinstance(model.solver, Solver):
+        raise TypeError(
+            f"solver must be a solver such as mag.Cholesky(), or None, not {model.solver!r}"
+        )
     share = model.contamination
-    if isinstance(share, str) and share == "auto": return
-    if isinstance(share, bool) or not isinstance(share, numbers.Real): raise TypeError(f"contamination must be a number or 'auto', not {share!r}")
-    if not 0 < share <= 0.5: raise ValueError(f"contamination must lie above 0 and not above 0.5, not {share!r}; or pass 'auto'")
+    if isinstance(share, str) and share == "auto":
+        return
+    if isinstance(share, bool) or not isinstance(share, numbers.Real):
+        raise TypeError(f"contamination must be a number or 'auto', not {share!r}")
+    if not 0 < share <= 0.5:
+        raise ValueError(
+            f"contamination must lie above 0 and not above 0.5, not {share!r}; or pass 'auto'"
+        )
 
 # %% ../nbs/10_boundary.ipynb #6a7a10cd
 def _checked(model, points, reset):
     "`points` as a float64 tensor, its columns compared with those seen in `fit` (or noted, if `reset`)."
-    if not reset: check_is_fitted(model)
+    if not reset:
+        check_is_fitted(model)
     if isinstance(points, torch.Tensor):
         tensor = as_tensor(points).double()
         validate_data(model, np.empty((1, tensor.shape[1])), skip_check_array=True, reset=reset)
     else:
-        if np.ma.is_masked(points): raise ValueError("points has masked entries; fill or drop them first")
-        tensor = torch.from_numpy(validate_data(model, points, dtype=np.float64, copy=True, ensure_all_finite=False, reset=reset))
-    if model.metric != "precomputed": check_finite(tensor)
-    if reset and len(tensor) < 2: raise ValueError("points has 1 sample; a boundary needs at least two points")
+        if np.ma.is_masked(points):
+            raise ValueError("points has masked entries; fill or drop them first")
+        tensor = torch.from_numpy(
+            validate_data(
+                model, points, dtype=np.float64, copy=True, ensure_all_finite=False, reset=reset
+            )
+        )
+    if model.metric != "precomputed":
+        check_finite(tensor)
+    if reset and len(tensor) < 2:
+        raise ValueError("points has 1 sample; a boundary needs at least two points")
     return tensor
 
 # %% ../nbs/10_boundary.ipynb #adc8c17f
@@ -52,13 +85,31 @@ def _distances(model, new):  # new (k, d) coordinates, or (k, n) distances
     "Distances from new points to those of `fit`, (k, n)."
     metric, old = check_metric(model.metric), model.points_
     if metric == "precomputed":
-        if torch.isnan(new).any() or (new < 0).any(): raise ValueError("points holds distances that are NaN or negative; row by row it must hold the distances to the points of fit")
+        if torch.isnan(new).any() or (new < 0).any():
+            raise ValueError(
+                "points holds distances that are NaN or negative; row by row it must hold the distances to the points of fit"
+            )
         return new
-    if metric in ("euclidean", "cityblock"): return _pairwise(torch.from_numpy(old).to(new.device), new, metric).T.nan_to_num(nan=torch.inf)  # NaN: overflow
-    if new.requires_grad: raise ValueError(f"metric={metric!r} has no gradient here; use 'euclidean' or 'cityblock', or detach the points")
-    yardstick = {"seuclidean": lambda: {"V": old.var(0, ddof=1)}, "mahalanobis": lambda: {"VI": np.linalg.inv(np.cov(old.T)).T}}
-    a, b = (array != 0 if metric in PAIRWISE_BOOLEAN_FUNCTIONS else array for array in (new.cpu().numpy(), old))
-    return torch.from_numpy(pairwise_distances(a, b, metric=metric, **yardstick.get(metric, dict)())).to(new.device)
+    if metric in ("euclidean", "cityblock"):
+        return _pairwise(torch.from_numpy(old).to(new.device), new, metric).T.nan_to_num(
+            nan=torch.inf
+        )  # NaN: overflow
+    if new.requires_grad:
+        raise ValueError(
+            f"metric={metric!r} has no gradient here; use 'euclidean' or 'cityblock', or detach the points"
+        )
+    yardstick = {
+        "seuclidean": lambda: {"V": old.var(0, ddof=1)},
+        "mahalanobis": lambda: {"VI": np.linalg.inv(np.cov(old.T)).T},
+    }
+    a, b = (
+        array != 0 if metric in PAIRWISE_BOOLEAN_FUNCTIONS else array
+        for array in (new.cpu().numpy(), old)
+    )
+    return torch.from_numpy(
+        pairwise_distances(a, b, metric=metric, **yardstick.get(metric, dict)())
+    ).to(new.device)
+
 
 def _weight_at(model, new):  # new (k, d)
     "m at new points, (k,), some rows at a time."
@@ -71,25 +122,59 @@ def _fit(model, points):
     "Weighs the points and sets the attributes of `model`."
     _check_settings(model)
     x = _checked(model, points, reset=True)
-    if x.requires_grad: raise ValueError("points carry a gradient, which fit does not pass on; pass points.detach() (score_samples does pass it on)")
-    scale = choose_scale(x, fraction=FRACTIONS[model.scale], metric=model.metric, solver=model.solver) if isinstance(model.scale, str) else float(model.scale)
+    if x.requires_grad:
+        raise ValueError(
+            "points carry a gradient, which fit does not pass on; pass points.detach() (score_samples does pass it on)"
+        )
+    scale = (
+        choose_scale(x, fraction=FRACTIONS[model.scale], metric=model.metric, solver=model.solver)
+        if isinstance(model.scale, str)
+        else float(model.scale)
+    )
     similarity = Similarity(x, scale, model.metric)
     w, factor, facts = _weigh(similarity, model.solver)
-    answers = [factor._solution(similarity, w, torch.ones_like(w), facts, word=facts["word"], tolerance=facts["tolerance"]), factor.solve(w - 1)]
-    doubts = [answer.message for answer in answers if not answer.converged and factor.tolerance < float("inf")]  # infinite: an approximation, asked for by name
-    if doubts: warnings.warn(f"the scores of the points of fit may differ from their weights: {doubts[0]}", RuntimeWarning, stacklevel=3)
+    answers = [
+        factor._solution(
+            similarity,
+            w,
+            torch.ones_like(w),
+            facts,
+            word=facts["word"],
+            tolerance=facts["tolerance"],
+        ),
+        factor.solve(w - 1),
+    ]
+    doubts = [
+        answer.message
+        for answer in answers
+        if not answer.converged and factor.tolerance < float("inf")
+    ]  # infinite: an approximation, asked for by name
+    if doubts:
+        warnings.warn(
+            f"the scores of the points of fit may differ from their weights: {doubts[0]}",
+            RuntimeWarning,
+            stacklevel=3,
+        )
     model.points_, model.scale_ = x.cpu().numpy(), scale
     model.weighting_, model.coefficients_ = _like(w, points), answers[1].value.cpu().numpy()
     scores = -_weight_at(model, x).cpu().numpy()
-    model.offset_ = -0.5 if model.contamination == "auto" else float(np.percentile(scores, 100 * model.contamination))
+    model.offset_ = (
+        -0.5
+        if model.contamination == "auto"
+        else float(np.percentile(scores, 100 * model.contamination))
+    )
+
 
 def _like(answer, points):
     "A float64 tensor in the caller's kind of container: a tensor of its dtype, or NumPy."
-    return restore(answer.to(as_tensor(points).dtype) if isinstance(points, torch.Tensor) else answer, points)
+    return restore(
+        answer.to(as_tensor(points).dtype) if isinstance(points, torch.Tensor) else answer, points
+    )
 
 # %% ../nbs/10_boundary.ipynb #fb14142f
 class _Detector(OutlierMixin, BaseEstimator):
     "What can be done with a fitted detector."
+
     def score_samples(self, points: Any) -> Any:  # (k, d) -> (k,)
         "Minus the weight of each point, −1 far from all others: lower is further out. Differentiable for tensors."
         return _like(-_weight_at(self, _checked(self, points, reset=False)), points)
@@ -101,13 +186,22 @@ class _Detector(OutlierMixin, BaseEstimator):
     def predict(self, points: Any) -> Any:  # (k, d) -> (k,)
         "+1 for points inside, −1 for points of the boundary and outliers: where `decision_function` is negative."
         inside = self.decision_function(points) >= 0
-        return torch.where(inside, 1, -1) if isinstance(inside, torch.Tensor) else np.where(inside, 1, -1)
+        return (
+            torch.where(inside, 1, -1)
+            if isinstance(inside, torch.Tensor)
+            else np.where(inside, 1, -1)
+        )
 
     def score(self, points: Any, y: Any = None) -> float:  # (k, d), and labels (k,)
         "The area under the ROC curve: the chance that a point with y = 1 scores above one with another y. Raises `ValueError` when y does not hold both kinds."
-        scores, inside = torch.as_tensor(self.decision_function(points)).detach().cpu().numpy(), np.asarray(y) == 1
+        scores, inside = (
+            torch.as_tensor(self.decision_function(points)).detach().cpu().numpy(),
+            np.asarray(y) == 1,
+        )
         if inside.shape != scores.shape or inside.all() or not inside.any():
-            raise ValueError(f"y must hold {len(scores)} labels, 1 for points inside and -1 for the others, with both of them: the score is the area under the ROC curve")
+            raise ValueError(
+                f"y must hold {len(scores)} labels, 1 for points inside and -1 for the others, with both of them: the score is the area under the ROC curve"
+            )
         return float(roc_auc_score(inside, scores))
 
     def __sklearn_tags__(self) -> Any:
@@ -130,11 +224,21 @@ class BoundaryDetector(_Detector):
     >>> detector.score_samples([[1.0], [50.0]]).round(3)
     array([-0.462, -1.   ])
     """
-    def __init__(self, scale: Any = "auto",        # t, one over the unit of distance; or "boundary", "outliers", or "auto", which serves both
-                 *, contamination: Any = 0.1,      # share of the points of `fit` that `predict` puts outside, in (0, 0.5]; "auto": those that weigh more than ½
-                 metric: str = "euclidean",        # a name that scikit-learn's `pairwise_distances` knows, or "precomputed": then points are distances to those of `fit`
-                 solver: Any = None) -> None:              # a solver such as `Cholesky()`; None: exact
-        self.scale, self.contamination, self.metric, self.solver = scale, contamination, metric, solver
+
+    def __init__(
+        self,
+        scale: Any = "auto",  # t, one over the unit of distance; or "boundary", "outliers", or "auto", which serves both
+        *,
+        contamination: Any = 0.1,  # share of the points of `fit` that `predict` puts outside, in (0, 0.5]; "auto": those that weigh more than ½
+        metric: str = "euclidean",  # a name that scikit-learn's `pairwise_distances` knows, or "precomputed": then points are distances to those of `fit`
+        solver: Any = None,
+    ) -> None:  # a solver such as `Cholesky()`; None: exact
+        self.scale, self.contamination, self.metric, self.solver = (
+            scale,
+            contamination,
+            metric,
+            solver,
+        )
 
     def fit(self, points: Any, y: Any = None) -> "BoundaryDetector":  # (n, d), n of at least 2
         "Weighs the points; `y` is ignored. Raises `TypeError` or `ValueError` for points or settings that cannot be used, else as `weighting` does."

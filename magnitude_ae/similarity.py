@@ -23,57 +23,98 @@ from sklearn.neighbors import VALID_METRICS
 # %% ../nbs/00_magnitude.ipynb #39b84561
 def _numpy_array(values, name):
     "`values` as a writable floating-point NumPy array, or an exception that says what it was."
-    if sparse.issparse(values): raise TypeError(f"{name} is a sparse matrix; pass {name}.toarray()")
-    if np.ma.is_masked(values): raise ValueError(f"{name} has masked entries; fill or drop them first")
+    if sparse.issparse(values):
+        raise TypeError(f"{name} is a sparse matrix; pass {name}.toarray()")
+    if np.ma.is_masked(values):
+        raise ValueError(f"{name} has masked entries; fill or drop them first")
     if isinstance(values, (str, bytes, dict, set, numbers.Number)) or values is None:
         raise TypeError(f"{name} must be an array of numbers, not {type(values).__name__}")
-    try: array = np.asarray(values)
+    try:
+        array = np.asarray(values)
     except (ValueError, TypeError, RuntimeError) as error:
         raise ValueError(f"{name} cannot be read as a rectangular array: {error}") from None
-    if array.dtype.kind in "US" or array.dtype == object and any(isinstance(x, (str, bytes)) for x in array.flat):
-        raise ValueError(f"{name} holds something that is not a number: text; drop or encode text columns first")
-    if array.dtype.kind == "c": raise TypeError(f"{name} is complex; magnitude needs real numbers")
-    if array.dtype.kind in "mM": raise TypeError(f"{name} holds dates; convert them to numbers first")
-    try: return np.array(array, dtype=np.float32 if array.dtype in (np.float16, np.float32) else np.float64, order="C")
+    if (
+        array.dtype.kind in "US"
+        or array.dtype == object
+        and any(isinstance(x, (str, bytes)) for x in array.flat)
+    ):
+        raise ValueError(
+            f"{name} holds something that is not a number: text; drop or encode text columns first"
+        )
+    if array.dtype.kind == "c":
+        raise TypeError(f"{name} is complex; magnitude needs real numbers")
+    if array.dtype.kind in "mM":
+        raise TypeError(f"{name} holds dates; convert them to numbers first")
+    try:
+        return np.array(
+            array,
+            dtype=np.float32 if array.dtype in (np.float16, np.float32) else np.float64,
+            order="C",
+        )
     except (ValueError, TypeError):
-        raise ValueError(f"{name} holds something that is not a number (dtype {array.dtype}); "
-                         "drop or encode text columns first") from None
+        raise ValueError(
+            f"{name} holds something that is not a number (dtype {array.dtype}); "
+            "drop or encode text columns first"
+        ) from None
 
 # %% ../nbs/00_magnitude.ipynb #bf8d51fa
-def as_tensor(values: Any,          # tensor, NumPy array, DataFrame or list of rows
-              name: str = "points",   # how messages call it
-             ) -> torch.Tensor:  # (n, d), float32 or float64
+def as_tensor(
+    values: Any,  # tensor, NumPy array, DataFrame or list of rows
+    name: str = "points",  # how messages call it
+) -> torch.Tensor:  # (n, d), float32 or float64
     """`values` as a checked floating-point tensor of two dimensions.
 
     Raises `TypeError` or `ValueError` when it is not numeric, not two-dimensional, empty or not finite.
     """
-    if not isinstance(values, torch.Tensor): tensor = torch.from_numpy(_numpy_array(values, name))
-    elif values.device.type == "meta": raise TypeError(f"{name} is on the meta device and holds no numbers; pass a tensor that does")
-    elif values.is_complex(): raise TypeError(f"{name} is complex; magnitude needs real numbers")
-    elif values.layout != torch.strided: raise TypeError(f"{name} is a sparse tensor; pass {name}.to_dense()")
-    elif values.dtype in (torch.float32, torch.float64): tensor = values
-    else: tensor = values.to(torch.float32 if values.is_floating_point() else torch.get_default_dtype())
+    if not isinstance(values, torch.Tensor):
+        tensor = torch.from_numpy(_numpy_array(values, name))
+    elif values.device.type == "meta":
+        raise TypeError(
+            f"{name} is on the meta device and holds no numbers; pass a tensor that does"
+        )
+    elif values.is_complex():
+        raise TypeError(f"{name} is complex; magnitude needs real numbers")
+    elif values.layout != torch.strided:
+        raise TypeError(f"{name} is a sparse tensor; pass {name}.to_dense()")
+    elif values.dtype in (torch.float32, torch.float64):
+        tensor = values
+    else:
+        tensor = values.to(
+            torch.float32 if values.is_floating_point() else torch.get_default_dtype()
+        )
     if tensor.ndim != 2:
         hint = f"; for n points on a line pass {name}.reshape(-1, 1)" if tensor.ndim == 1 else ""
-        raise ValueError(f"{name} must have two dimensions (points, coordinates), not shape {tuple(tensor.shape)}{hint}")
-    if 0 in tensor.shape: raise ValueError(f"{name} is empty: shape {tuple(tensor.shape)}; pass at least one point with one coordinate")
+        raise ValueError(
+            f"{name} must have two dimensions (points, coordinates), not shape {tuple(tensor.shape)}{hint}"
+        )
+    if 0 in tensor.shape:
+        raise ValueError(
+            f"{name} is empty: shape {tuple(tensor.shape)}; pass at least one point with one coordinate"
+        )
     return tensor
 
 # %% ../nbs/00_magnitude.ipynb #b737ee5c
-def check_finite(tensor: torch.Tensor,  # (n, d)
-                 name: str = "points") -> None:
+def check_finite(
+    tensor: torch.Tensor,  # (n, d)
+    name: str = "points",
+) -> None:
     "Raises `ValueError` naming the first rows of `tensor` that are not finite."
     bad = (~torch.isfinite(tensor.detach()).all(1)).nonzero().flatten()
     if len(bad):
         some = ", ".join(map(str, bad[:5].tolist())) + (", …" if len(bad) > 5 else "")
-        raise ValueError(f"{name} has {len(bad)} row(s) with NaN or infinity, first at {some}; drop or impute them")
+        raise ValueError(
+            f"{name} has {len(bad)} row(s) with NaN or infinity, first at {some}; drop or impute them"
+        )
 
 # %% ../nbs/00_magnitude.ipynb #1ff70ef6
-def restore(answer: torch.Tensor,     # the tensor computed
-            *origins) -> Any:  # what the caller passed: points, and scale where it counts
+def restore(
+    answer: torch.Tensor,  # the tensor computed
+    *origins,
+) -> Any:  # what the caller passed: points, and scale where it counts
     "`answer` in the caller's kind of container: a tensor if any of `origins` was one, else NumPy."
     tensors = [o for o in origins if isinstance(o, torch.Tensor)]
-    if not tensors: return answer.detach().cpu().numpy()[()]
+    if not tensors:
+        return answer.detach().cpu().numpy()[()]
     first = origins[0]
     half = isinstance(first, torch.Tensor) and first.dtype in (torch.float16, torch.bfloat16)
     return answer.to(first.dtype) if half else answer
@@ -81,13 +122,16 @@ def restore(answer: torch.Tensor,     # the tensor computed
 # %% ../nbs/00_magnitude.ipynb #daba3e55
 class _ProductDistances(torch.autograd.Function):
     "Euclidean distances by a float64 matrix product, close pairs recomputed directly; for many dimensions."
+
     @staticmethod
     def forward(ctx, x, y):
         centre = x.mean(0, dtype=torch.float64)
         a, b = x.double() - centre, y.double() - centre
         size = (a * a).sum(1)[:, None] + (b * b).sum(1)[None, :]
         squares = torch.addmm(size, a, b.T, alpha=-2).clamp_(min=0)
-        for i, j in zip(*(part.split(2**16) for part in (squares <= 1e-5 * size).nonzero(as_tuple=True))):
+        for i, j in zip(
+            *(part.split(2**16) for part in (squares <= 1e-5 * size).nonzero(as_tuple=True))
+        ):
             squares[i, j] = (x[i].double() - y[j].double()).square().sum(1)
         distances = squares.sqrt_().to(x.dtype)
         ctx.save_for_backward(a, b, distances)
@@ -104,53 +148,88 @@ class _ProductDistances(torch.autograd.Function):
 # %% ../nbs/00_magnitude.ipynb #e44b59ed
 _DIRECT_DIMENSIONS = 16  # up to here the direct formula is as fast as the product, and exact
 
-def _pairwise(x,     # (n, d)
-              y,     # (m, d)
-              kind,  # "euclidean" or "cityblock"
-             ):      # (n, m)
+
+def _pairwise(
+    x,  # (n, d)
+    y,  # (m, d)
+    kind,  # "euclidean" or "cityblock"
+):  # (n, m)
     "Distances between two sets of points, differentiable in both."
-    if kind == "cityblock": return torch.cdist(x, y, p=1.0)
-    if x.shape[1] > _DIRECT_DIMENSIONS: return _ProductDistances.apply(x, y)
+    if kind == "cityblock":
+        return torch.cdist(x, y, p=1.0)
+    if x.shape[1] > _DIRECT_DIMENSIONS:
+        return _ProductDistances.apply(x, y)
     return torch.cdist(x, y, compute_mode="donot_use_mm_for_euclid_dist")
 
 # %% ../nbs/00_magnitude.ipynb #1bcc2030
 _ALIASES = {"l2": "euclidean", "l1": "cityblock", "manhattan": "cityblock"}
 
+
 def check_metric(metric: Any) -> str:
     "The metric's name, synonyms resolved. Raises `ValueError` listing the names when it is unknown."
     known = set(VALID_METRICS["brute"]) | {"precomputed"}
     if not isinstance(metric, str) or metric not in known:
-        raise ValueError(f"metric {metric!r} is not known; choose one of {', '.join(sorted(known))}")
+        raise ValueError(
+            f"metric {metric!r} is not known; choose one of {', '.join(sorted(known))}"
+        )
     return _ALIASES.get(metric, metric)
 
 # %% ../nbs/00_magnitude.ipynb #17df75e8
-def check_distances(distances: torch.Tensor,           # (n, n)
-                    name: str = "the precomputed distance matrix") -> None:
+def check_distances(
+    distances: torch.Tensor,  # (n, n)
+    name: str = "the precomputed distance matrix",
+) -> None:
     "Raises `ValueError` when a matrix is not one of distances: square, symmetric, not negative, zero on the diagonal."
     D = distances.detach()
-    if D.shape[0] != D.shape[1]: raise ValueError(f"{name} must be square, not {tuple(D.shape)}; for points leave metric='euclidean'")
-    if torch.isnan(D).any(): raise ValueError(f"{name} has NaN, first in row {torch.isnan(D).any(1).nonzero()[0].item()}")
-    if (D < 0).any(): raise ValueError(f"{name} has negative entries, first in row {(D < 0).any(1).nonzero()[0].item()}; distances are not negative")
+    if D.shape[0] != D.shape[1]:
+        raise ValueError(
+            f"{name} must be square, not {tuple(D.shape)}; for points leave metric='euclidean'"
+        )
+    if torch.isnan(D).any():
+        raise ValueError(
+            f"{name} has NaN, first in row {torch.isnan(D).any(1).nonzero()[0].item()}"
+        )
+    if (D < 0).any():
+        raise ValueError(
+            f"{name} has negative entries, first in row {(D < 0).any(1).nonzero()[0].item()}; distances are not negative"
+        )
     finite = D[torch.isfinite(D)]
     slack = torch.finfo(D.dtype).eps * 64 * (finite.max() if len(finite) else 1)
     if (D.diagonal() > slack).any():
-        raise ValueError(f"{name} has a non-zero diagonal, first at {(D.diagonal() > slack).nonzero()[0].item()}; "
-                         "a point's distance to itself is 0 (did you pass similarities?)")
+        raise ValueError(
+            f"{name} has a non-zero diagonal, first at {(D.diagonal() > slack).nonzero()[0].item()}; "
+            "a point's distance to itself is 0 (did you pass similarities?)"
+        )
     uneven = ~((D == D.T) | ((D - D.T).abs() <= slack))
     if uneven.any():
         i, j = uneven.nonzero()[0].tolist()
-        raise ValueError(f"{name} is not symmetric: entry ({i}, {j}) is {D[i, j]:g}, entry ({j}, {i}) is {D[j, i]:g}")
+        raise ValueError(
+            f"{name} is not symmetric: entry ({i}, {j}) is {D[i, j]:g}, entry ({j}, {i}) is {D[j, i]:g}"
+        )
 
 # %% ../nbs/00_magnitude.ipynb #2828da1f
 def check_scale(scale: Any) -> Any:  # a positive number or a tensor holding one
     "The scale as a Python float or a 0-d tensor. Raises `TypeError` or `ValueError` when it is not a positive finite number."
-    if isinstance(scale, (bool, np.bool_)) or getattr(scale, "dtype", None) in (torch.bool, np.dtype(bool)): raise TypeError(f"scale must be one positive number, not {scale!r}")
+    if isinstance(scale, (bool, np.bool_)) or getattr(scale, "dtype", None) in (
+        torch.bool,
+        np.dtype(bool),
+    ):
+        raise TypeError(f"scale must be one positive number, not {scale!r}")
     if isinstance(scale, torch.Tensor) and scale.numel() == 1 and not scale.is_complex():
         value, scale = scale.item(), scale.reshape(())
-    elif np.size(scale) == 1 and (isinstance(scale, numbers.Real) or isinstance(scale, np.ndarray) and scale.dtype.kind in "fiu"):
-        try: value = scale = float(scale.item() if isinstance(scale, np.ndarray) else scale)
-        except OverflowError: raise ValueError("scale must be positive and finite, and this number is too large") from None
-    else: raise TypeError(f"scale must be one positive number, not {scale!r}")
+    elif np.size(scale) == 1 and (
+        isinstance(scale, numbers.Real)
+        or isinstance(scale, np.ndarray)
+        and scale.dtype.kind in "fiu"
+    ):
+        try:
+            value = scale = float(scale.item() if isinstance(scale, np.ndarray) else scale)
+        except OverflowError:
+            raise ValueError(
+                "scale must be positive and finite, and this number is too large"
+            ) from None
+    else:
+        raise TypeError(f"scale must be one positive number, not {scale!r}")
     if not 0 < value < float("inf"):
         raise ValueError(f"scale must be positive and finite, not {value!r}")
     return scale
@@ -159,15 +238,24 @@ def check_scale(scale: Any) -> Any:  # a positive number or a tensor holding one
 def free_bytes(device: Any = "cpu") -> int:
     "The memory that can still be allocated."
     device = torch.device(device)
-    if device.type != "cuda": return psutil.virtual_memory().available
-    return torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    if device.type != "cuda":
+        return psutil.virtual_memory().available
+    return (
+        torch.cuda.mem_get_info(device)[0]
+        + torch.cuda.memory_reserved(device)
+        - torch.cuda.memory_allocated(device)
+    )
 
-def require_memory(n_bytes: int,  # what will be allocated
-                   what: str,     # what for, with the way out
-                   device: Any = "cpu") -> None:
+
+def require_memory(
+    n_bytes: int,  # what will be allocated
+    what: str,  # what for, with the way out
+    device: Any = "cpu",
+) -> None:
     "Raises `MemoryError` naming the bytes needed and free when an allocation cannot succeed."
     free = free_bytes(device)
-    if n_bytes > free: raise MemoryError(f"{what} ({n_bytes:,} bytes needed, {free:,} free)")
+    if n_bytes > free:
+        raise MemoryError(f"{what} ({n_bytes:,} bytes needed, {free:,} free)")
 
 # %% ../nbs/00_magnitude.ipynb #a0712869
 class FiniteMetricSpace:
@@ -175,27 +263,47 @@ class FiniteMetricSpace:
 
     Raises `TypeError` or `ValueError` for points or a metric that cannot be used, `MemoryError` when a foreign metric's matrix does not fit.
     """
-    def __init__(self,
-                 points: Any,               # (n, d) points, or (n, n) distances when metric="precomputed"
-                 metric: str = "euclidean") -> None:  # a name that scikit-learn's `pairwise_distances` knows
+
+    def __init__(
+        self,
+        points: Any,  # (n, d) points, or (n, n) distances when metric="precomputed"
+        metric: str = "euclidean",
+    ) -> None:  # a name that scikit-learn's `pairwise_distances` knows
         self.metric = check_metric(metric)
         name = "the precomputed distance matrix" if self.metric == "precomputed" else "points"
         self.points = as_tensor(points, name)
-        if self.metric == "precomputed": check_distances(self.points)
-        else: check_finite(self.points)
-        if self.metric == "euclidean": _check_reach(self.points)
+        if self.metric == "precomputed":
+            check_distances(self.points)
+        else:
+            check_finite(self.points)
+        if self.metric == "euclidean":
+            _check_reach(self.points)
         own = self.metric in ("euclidean", "cityblock")
-        self._matrix = None if own else self.points if self.metric == "precomputed" else _foreign_distances(self.points, self.metric)
+        self._matrix = (
+            None
+            if own
+            else self.points
+            if self.metric == "precomputed"
+            else _foreign_distances(self.points, self.metric)
+        )
 
-    def __len__(self) -> int: return len(self.points)
-    @property
-    def dtype(self) -> torch.dtype: return self.points.dtype
-    @property
-    def device(self) -> torch.device: return self.points.device
+    def __len__(self) -> int:
+        return len(self.points)
 
-    def distances(self, rows: Any = slice(None), columns: Any = slice(None)) -> torch.Tensor:  # (rows, columns)
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.points.dtype
+
+    @property
+    def device(self) -> torch.device:
+        return self.points.device
+
+    def distances(
+        self, rows: Any = slice(None), columns: Any = slice(None)
+    ) -> torch.Tensor:  # (rows, columns)
         "The block of the distance matrix with these rows and columns, differentiable where the metric is."
-        if self._matrix is not None: return self._matrix[rows][:, columns]
+        if self._matrix is not None:
+            return self._matrix[rows][:, columns]
         return _pairwise(self.points[rows], self.points[columns], self.metric)
 
 # %% ../nbs/00_magnitude.ipynb #784751cb
@@ -203,21 +311,33 @@ def _check_reach(points):
     "Raises `ValueError` when coordinates are so large that distances overflow."
     sides = points.detach().amax(0) - points.detach().amin(0)
     if not torch.isfinite(sides.square().sum()) and torch.isfinite(points.detach()).all():
-        raise ValueError(f"points spread over {sides.max():.1e}, and the squares of their distances overflow in {points.dtype}; divide them by a constant")
+        raise ValueError(
+            f"points spread over {sides.max():.1e}, and the squares of their distances overflow in {points.dtype}; divide them by a constant"
+        )
 
 # %% ../nbs/00_magnitude.ipynb #7930c176
 def _foreign_distances(points, metric):
     "The whole matrix of a metric that scikit-learn computes; checked, since some of its names are no metrics."
     if points.requires_grad and torch.is_grad_enabled():
-        raise ValueError(f"metric={metric!r} has no gradient here; use 'euclidean' or 'cityblock', or detach the points")
-    require_memory(8 * len(points)**2, f"metric={metric!r} needs the whole matrix of distances; use fewer points or 'euclidean'")
+        raise ValueError(
+            f"metric={metric!r} has no gradient here; use 'euclidean' or 'cityblock', or detach the points"
+        )
+    require_memory(
+        8 * len(points) ** 2,
+        f"metric={metric!r} needs the whole matrix of distances; use fewer points or 'euclidean'",
+    )
     array = points.detach().cpu().double().numpy()
-    if metric in PAIRWISE_BOOLEAN_FUNCTIONS: array = array != 0
+    if metric in PAIRWISE_BOOLEAN_FUNCTIONS:
+        array = array != 0
     try:
-        with warnings.catch_warnings(), np.errstate(all="ignore"):  # what is not finite is refused below
+        with (
+            warnings.catch_warnings(),
+            np.errstate(all="ignore"),
+        ):  # what is not finite is refused below
             warnings.simplefilter("ignore")
             D = pairwise_distances(array, metric=metric)
-    except (ValueError, TypeError, ZeroDivisionError) as error: raise ValueError(f"metric={metric!r} cannot be used on these points: {error}") from None
+    except (ValueError, TypeError, ZeroDivisionError) as error:
+        raise ValueError(f"metric={metric!r} cannot be used on these points: {error}") from None
     D = torch.from_numpy(np.ascontiguousarray(D, dtype=np.float64))
     check_finite(D, f"the distances by metric={metric!r}")
     D = ((D + D.T) / 2).to(points)
@@ -233,17 +353,24 @@ def distinct(space: Any) -> Any:  # a FiniteMetricSpace
     rows = (space.points if space._matrix is None else space._matrix).detach()
     spread = (rows.amax(0) - rows.amin(0)).nan_to_num(nan=0).argmax()
     column = torch.sort(rows[:, spread]).values
-    if not (column[1:] == column[:-1]).any(): return None
+    if not (column[1:] == column[:-1]).any():
+        return None
     _, group, sizes = torch.unique(rows, dim=0, return_inverse=True, return_counts=True)
-    if len(sizes) == len(rows): return None
-    first = torch.full_like(sizes, len(rows)).scatter_reduce_(0, group, torch.arange(len(rows), device=rows.device), "amin")
+    if len(sizes) == len(rows):
+        return None
+    first = torch.full_like(sizes, len(rows)).scatter_reduce_(
+        0, group, torch.arange(len(rows), device=rows.device), "amin"
+    )
     return first, group, sizes
 
 # %% ../nbs/00_magnitude.ipynb #9135a395
 _FEW_DIMENSIONS = 8  # up to here coordinate by coordinate is the fastest way
 
-def _halving(points,     # (n, d)
-             leaf_size):
+
+def _halving(
+    points,  # (n, d)
+    leaf_size,
+):
     "Indices of the points leaf by leaf of a balanced kd-tree, −1 for phantoms: (leaves, points in a leaf)."
     n = len(points)
     depth = max(0, math.ceil(math.log2(n / leaf_size)))
@@ -252,21 +379,35 @@ def _halving(points,     # (n, d)
     for _ in range(depth):
         x = points[index.clamp(min=0)].double()
         phantom = (index < 0)[:, :, None]
-        sides = x.masked_fill(phantom, -torch.inf).amax(1) - x.masked_fill(phantom, torch.inf).amin(1)
+        sides = x.masked_fill(phantom, -torch.inf).amax(1) - x.masked_fill(phantom, torch.inf).amin(
+            1
+        )
         along = x.gather(2, sides.argmax(1)[:, None, None].expand(-1, x.shape[1], 1))[..., 0]
         order = along.masked_fill(index < 0, torch.inf).argsort(1)
         index = index.gather(1, order)  # phantoms last
-        place, first = torch.arange(index.shape[1] // 2, device=points.device), ((index >= 0).sum(1, keepdim=True) + 1) // 2
-        left, right = index[:, :len(place)].masked_fill(place >= first, -1), index.gather(1, place + first)
+        place, first = (
+            torch.arange(index.shape[1] // 2, device=points.device),
+            ((index >= 0).sum(1, keepdim=True) + 1) // 2,
+        )
+        left, right = (
+            index[:, : len(place)].masked_fill(place >= first, -1),
+            index.gather(1, place + first),
+        )
         index = torch.stack([left, right], 1).flatten(0, 1)
     return index
 
 # %% ../nbs/00_magnitude.ipynb #26e11ae0
 def _near_leaves(x, slices, t, metric):  # x (n, d) in the order of the leaves
     "For each pair of leaves whether their similarities may matter, (k, k)."
-    low, high = (torch.stack([getattr(x[rows], side)(0) for rows in slices]) for side in ("amin", "amax"))
+    low, high = (
+        torch.stack([getattr(x[rows], side)(0) for rows in slices]) for side in ("amin", "amax")
+    )
     gaps = (low[:, None] - high).clamp(min=0) + (low - high[:, None]).clamp(min=0)
-    return (torch.linalg.vector_norm(gaps, ord=1 if metric == "cityblock" else 2, dim=-1) * t <= _reach(x)).tolist()
+    return (
+        torch.linalg.vector_norm(gaps, ord=1 if metric == "cityblock" else 2, dim=-1) * t
+        <= _reach(x)
+    ).tolist()
+
 
 def _reach(x):
     "The scaled distance beyond which similarities are below rounding, even summed over all points."
@@ -275,30 +416,64 @@ def _reach(x):
 # %% ../nbs/00_magnitude.ipynb #f984823a
 class _Tiles:
     "Square tiles of ζ − (1 − shift) on and above the diagonal, without gradient."
-    def __init__(self, similarity, shift=1.0, side=None, *, sort=True):  # side: points along a tile; sort: by leaves, where it pays
-        x, self.t, self.shift, self.metric, self.n = similarity._data().detach(), similarity.t, shift, similarity.metric, len(similarity)
-        self.kind = "given" if similarity._matrix is not None else "few" if x.shape[1] <= _FEW_DIMENSIONS else "many"
-        if self.kind == "many" and self.metric == "euclidean": x = x - x.mean(0, dtype=torch.float64).to(x)
+
+    def __init__(
+        self, similarity, shift=1.0, side=None, *, sort=True
+    ):  # side: points along a tile; sort: by leaves, where it pays
+        x, self.t, self.shift, self.metric, self.n = (
+            similarity._data().detach(),
+            similarity.t,
+            shift,
+            similarity.metric,
+            len(similarity),
+        )
+        self.kind = (
+            "given"
+            if similarity._matrix is not None
+            else "few"
+            if x.shape[1] <= _FEW_DIMENSIONS
+            else "many"
+        )
+        if self.kind == "many" and self.metric == "euclidean":
+            x = x - x.mean(0, dtype=torch.float64).to(x)
         side = side or (8192 if x.is_cuda else 768 if self.kind == "few" else 1024)
         self.order, ends = None, [*range(0, self.n, side), self.n]
-        if sort and self.kind == "few" and shift == 1 and self.n > 5 * side and (x.amax(0) - x.amin(0)).max() * self.t > 2 * _reach(x):
+        if (
+            sort
+            and self.kind == "few"
+            and shift == 1
+            and self.n > 5 * side
+            and (x.amax(0) - x.amin(0)).max() * self.t > 2 * _reach(x)
+        ):
             leaves = _halving(x, side)
             self.order, ends = leaves[leaves >= 0], [0, *(leaves >= 0).sum(1).cumsum(0).tolist()]
             x = x[self.order]
-        self.x, self.columns, self._buffers = x, x.T.contiguous() if self.kind == "few" else None, {}
+        self.x, self.columns, self._buffers = (
+            x,
+            x.T.contiguous() if self.kind == "few" else None,
+            {},
+        )
         self.slices = [slice(a, b) for a, b in zip(ends, ends[1:]) if a < b]
-        self.near = None if self.order is None else _near_leaves(x, self.slices, self.t, self.metric)
+        self.near = (
+            None if self.order is None else _near_leaves(x, self.slices, self.t, self.metric)
+        )
 
     def __iter__(self):
-        pairs = ((i, j) for i in range(len(self.slices)) for j in range(i, len(self.slices)) if self.near is None or self.near[i][j])
+        pairs = (
+            (i, j)
+            for i in range(len(self.slices))
+            for j in range(i, len(self.slices))
+            if self.near is None or self.near[i][j]
+        )
         return ((self.slices[i], self.slices[j]) for i, j in pairs)
 
     def buffer(self, name, rows, columns):
         "A tile's worth of memory, used again for the next tile."
         shape = (rows.stop - rows.start, columns.stop - columns.start)
         side = self.slices[0].stop
-        if name not in self._buffers: self._buffers[name] = self.x.new_empty(side * side)
-        return self._buffers[name][:shape[0] * shape[1]].view(shape)
+        if name not in self._buffers:
+            self._buffers[name] = self.x.new_empty(side * side)
+        return self._buffers[name][: shape[0] * shape[1]].view(shape)
 
     def zeta(self, rows, columns, out=None):
         "One tile of ζ − (1 − shift)."
@@ -306,33 +481,50 @@ class _Tiles:
         return tile.exp_() if self.shift == 1 else tile.expm1_().add_(self.shift)
 
 # %% ../nbs/00_magnitude.ipynb #3d5c7434
-_Tiles.n_entries = property(lambda self: sum((rows.stop - rows.start) * (columns.stop - columns.start) for rows, columns in self))
+_Tiles.n_entries = property(
+    lambda self: sum(
+        (rows.stop - rows.start) * (columns.stop - columns.start) for rows, columns in self
+    )
+)
 _Tiles.n_bytes = property(lambda self: self.n_entries * self.x.element_size())
 
 # %% ../nbs/00_magnitude.ipynb #12413114
 def _tile_distances(self, rows, columns, out=None):  # self: _Tiles
     "The distances of a tile, in `out` or in a buffer that the next call will overwrite."
     D = self.buffer("distances", rows, columns) if out is None else out
-    if self.kind == "given": return D.copy_(self.x[rows, columns])
-    if self.kind == "many": return D.copy_(self._by_product(self.x[rows], self.x[columns]))
+    if self.kind == "given":
+        return D.copy_(self.x[rows, columns])
+    if self.kind == "many":
+        return D.copy_(self._by_product(self.x[rows], self.x[columns]))
     step, city = self.buffer("step", rows, columns), self.metric == "cityblock"
     for k, column in enumerate(self.columns):
         d = torch.sub(column[rows, None], column[columns], out=step if k else D)
-        if city: d.abs_()
-        if city and k: D += d
-        elif not city: D.addcmul_(d, d) if k else D.mul_(D)
+        if city:
+            d.abs_()
+        if city and k:
+            D += d
+        elif not city:
+            D.addcmul_(d, d) if k else D.mul_(D)
     return D if city else D.sqrt_()
+
 
 def _by_product(self, x, y):
     "Distances in many dimensions: Euclidean by a matrix product."
-    if self.metric == "cityblock": return torch.cdist(x, y, p=1.0)
-    if x.shape[1] <= _DIRECT_DIMENSIONS: return torch.cdist(x, y, compute_mode="donot_use_mm_for_euclid_dist")
+    if self.metric == "cityblock":
+        return torch.cdist(x, y, p=1.0)
+    if x.shape[1] <= _DIRECT_DIMENSIONS:
+        return torch.cdist(x, y, compute_mode="donot_use_mm_for_euclid_dist")
     size = (x * x).sum(1)[:, None] + (y * y).sum(1)
     squares = torch.addmm(size, x, y.T, alpha=-2).clamp_(min=0)
-    rows, columns = (squares <= (5e-2 if x.dtype == torch.float32 else 1e-5) * size).nonzero(as_tuple=True)
-    if x.dtype == torch.float32 and len(rows) > 0.02 * squares.numel(): return self._by_product(x.double(), y.double()).to(x.dtype)
-    for i, j in zip(rows.split(2**16), columns.split(2**16)): squares[i, j] = (x[i] - y[j]).square_().sum(1)
+    rows, columns = (squares <= (5e-2 if x.dtype == torch.float32 else 1e-5) * size).nonzero(
+        as_tuple=True
+    )
+    if x.dtype == torch.float32 and len(rows) > 0.02 * squares.numel():
+        return self._by_product(x.double(), y.double()).to(x.dtype)
+    for i, j in zip(rows.split(2**16), columns.split(2**16)):
+        squares[i, j] = (x[i] - y[j]).square_().sum(1)
     return squares.sqrt_()
+
 
 _Tiles.distances, _Tiles._by_product = _tile_distances, _by_product
 
@@ -344,51 +536,78 @@ def _tiled_product(self, v):  # self: _Tiles; v (n, k)
     for rows, columns in self:
         tile = self.zeta(rows, columns)
         out[rows] += _times(tile, own[columns])
-        if rows is not columns: out[columns] += _times(tile.T, own[rows])
-    return (out if self.order is None else torch.empty_like(out).index_copy_(0, self.order, out)).to(v.dtype)
+        if rows is not columns:
+            out[columns] += _times(tile.T, own[rows])
+    return (
+        out if self.order is None else torch.empty_like(out).index_copy_(0, self.order, out)
+    ).to(v.dtype)
+
 
 def _times(matrix, v):
     "matrix @ v, by the faster routine when v is a single column."
     return torch.mv(matrix, v[:, 0])[:, None] if v.shape[1] == 1 else matrix @ v
 
+
 _Tiles.__matmul__ = _tiled_product
 
 # %% ../nbs/00_magnitude.ipynb #6d98851b
-def _pullback(similarity, left, right, wanted):  # left, right (n,) or (n, k); wanted: (points?, scale?)
+def _pullback(
+    similarity, left, right, wanted
+):  # left, right (n,) or (n, k); wanted: (points?, scale?)
     "The gradient of Σ_k left_kᵀ ζ right_k with respect to points (or distances) and scale, tile by tile."
     left, right = left.reshape(len(left), -1), right.reshape(len(right), -1)
-    if similarity._matrix is not None: return _pullback_matrix(similarity, left, right, wanted)
-    tiles, t = _Tiles(similarity, side=None if similarity.device.type == "cuda" else 768), similarity.t
+    if similarity._matrix is not None:
+        return _pullback_matrix(similarity, left, right, wanted)
+    tiles, t = (
+        _Tiles(similarity, side=None if similarity.device.type == "cuda" else 768),
+        similarity.t,
+    )
     to_points: Any = torch.zeros_like(tiles.x) if wanted[0] else None
     to_scale = torch.zeros((), dtype=torch.float64, device=tiles.x.device) if wanted[1] else None
-    if tiles.order is not None: left, right = left[tiles.order], right[tiles.order]
+    if tiles.order is not None:
+        left, right = left[tiles.order], right[tiles.order]
     ahead, behind = torch.cat([left, right], 1), torch.cat([right, left], 1)
     for rows, columns in tiles:
         D, pairs = tiles.distances(rows, columns), tiles.buffer("pairs", rows, columns)
-        torch.mm(ahead[rows], behind[columns].T, out=pairs).mul_(torch.mul(D, -t, out=tiles.buffer("step", rows, columns)).exp_())
-        if wanted[1]: to_scale -= (pairs * D).sum(dtype=torch.float64) * (0.5 if rows is columns else 1)
-        if not wanted[0]: continue
+        torch.mm(ahead[rows], behind[columns].T, out=pairs).mul_(
+            torch.mul(D, -t, out=tiles.buffer("step", rows, columns)).exp_()
+        )
+        if wanted[1]:
+            to_scale -= (pairs * D).sum(dtype=torch.float64) * (0.5 if rows is columns else 1)
+        if not wanted[0]:
+            continue
         if similarity.metric == "euclidean":
-            if rows is columns or D.amin() == 0: D.masked_fill_(D == 0, torch.inf)
+            if rows is columns or D.amin() == 0:
+                D.masked_fill_(D == 0, torch.inf)
             pairs /= D
         _pull(tiles, pairs.mul_(-t), rows, columns, to_points)
-    if wanted[0] and tiles.order is not None: to_points = torch.empty_like(to_points).index_copy_(0, tiles.order, to_points)
+    if wanted[0] and tiles.order is not None:
+        to_points = torch.empty_like(to_points).index_copy_(0, tiles.order, to_points)
     return to_points, to_scale
 
 # %% ../nbs/00_magnitude.ipynb #913046d3
-def _pull(tiles, pairs, rows, columns, out):  # pairs (r, c): weights, already divided by the distance where the metric asks for it
+def _pull(
+    tiles, pairs, rows, columns, out
+):  # pairs (r, c): weights, already divided by the distance where the metric asks for it
     "Adds Σ_j pairs_ij (x_i − x_j), or of the signs of the differences, to row i of `out`, and its negative for j."
     if tiles.columns is None and tiles.metric == "euclidean":
-        out[rows] += torch.addmm(pairs.sum(1)[:, None] * tiles.x[rows], pairs, tiles.x[columns], alpha=-1)
-        if rows is not columns: out[columns] += torch.addmm(pairs.sum(0)[:, None] * tiles.x[columns], pairs.T, tiles.x[rows], alpha=-1)
+        out[rows] += torch.addmm(
+            pairs.sum(1)[:, None] * tiles.x[rows], pairs, tiles.x[columns], alpha=-1
+        )
+        if rows is not columns:
+            out[columns] += torch.addmm(
+                pairs.sum(0)[:, None] * tiles.x[columns], pairs.T, tiles.x[rows], alpha=-1
+            )
         return
     step = tiles.buffer("step", rows, columns)
     for k in range(tiles.x.shape[1]):
         torch.sub(tiles.x[rows, k, None], tiles.x[columns, k], out=step)
-        if tiles.metric == "cityblock": step.sign_()
+        if tiles.metric == "cityblock":
+            step.sign_()
         step *= pairs
         out[rows, k] += step.sum(1)
-        if rows is not columns: out[columns, k] -= step.sum(0)
+        if rows is not columns:
+            out[columns, k] -= step.sum(0)
 
 # %% ../nbs/00_magnitude.ipynb #5ee77bef
 def _pullback_matrix(similarity, left, right, wanted):
@@ -398,13 +617,18 @@ def _pullback_matrix(similarity, left, right, wanted):
     to_scale = torch.zeros((), dtype=torch.float64, device=matrix.device) if wanted[1] else None
     for rows in similarity.tiles():
         zeta = torch.exp(matrix[rows] * -t)
-        if wanted[0]: to_matrix[rows] = (left[rows] @ right.T).mul_(zeta).mul_(-t)
-        if wanted[1]: to_scale -= (left[rows] * (zeta * torch.where(zeta > 0, matrix[rows], 0) @ right)).sum(dtype=torch.float64)
+        if wanted[0]:
+            to_matrix[rows] = (left[rows] @ right.T).mul_(zeta).mul_(-t)
+        if wanted[1]:
+            to_scale -= (left[rows] * (zeta * torch.where(zeta > 0, matrix[rows], 0) @ right)).sum(
+                dtype=torch.float64
+            )
     return to_matrix, to_scale
 
 # %% ../nbs/00_magnitude.ipynb #2412b523
 class _Views(FiniteMetricSpace):
     "Other similarities of the same points."
+
     def _like(self, points: Any, matrix: Any, scale: Any) -> Any:
         other = object.__new__(type(self))
         other.__dict__.update(metric=self.metric, points=points, _matrix=matrix, scale=scale)
@@ -417,29 +641,44 @@ class _Views(FiniteMetricSpace):
     def subset(self, index: Any) -> "Similarity":  # (m,) integers
         "The similarity of the points chosen by `index`."
         matrix = None if self._matrix is None else self._matrix[index][:, index]
-        return self._like(matrix if self._matrix is self.points else self.points[index], matrix, self.scale)
+        return self._like(
+            matrix if self._matrix is self.points else self.points[index], matrix, self.scale
+        )
 
     def to(self, dtype: torch.dtype) -> "Similarity":
         "The same similarity in another dtype, differentiable back to these points."
         matrix = None if self._matrix is None else self._matrix.to(dtype)
-        return self._like(matrix if self._matrix is self.points else self.points.to(dtype), matrix, self.scale)
+        return self._like(
+            matrix if self._matrix is self.points else self.points.to(dtype), matrix, self.scale
+        )
 
     def detach(self, dtype: torch.dtype | None = None) -> "Similarity":
         "The same similarity without gradients, in another `dtype` if one is given."
-        with torch.no_grad(): other = self.to(dtype or self.dtype)
+        with torch.no_grad():
+            other = self.to(dtype or self.dtype)
         matrix = None if other._matrix is None else other._matrix.detach()
-        return self._like(matrix if other._matrix is other.points else other.points.detach(), matrix, self.t)
+        return self._like(
+            matrix if other._matrix is other.points else other.points.detach(), matrix, self.t
+        )
 
 # %% ../nbs/00_magnitude.ipynb #6b62e63d
 def as_vectors(values, space, name, finite=True):  # (n,) or (n, k): tensor, array or list
     "`values` as a tensor like the points of `space`. Raises `TypeError` or `ValueError` when they are no real vector, or matrix of columns, of its length."
     if isinstance(values, torch.Tensor):
-        if values.is_complex(): raise TypeError(f"{name} is complex; magnitude needs real numbers")
-        if values.layout != torch.strided or values.device.type == "meta": raise TypeError(f"{name} must be a dense tensor, not {values.layout} on {values.device}")
-    else: values = torch.from_numpy(_numpy_array(values, name))
+        if values.is_complex():
+            raise TypeError(f"{name} is complex; magnitude needs real numbers")
+        if values.layout != torch.strided or values.device.type == "meta":
+            raise TypeError(
+                f"{name} must be a dense tensor, not {values.layout} on {values.device}"
+            )
+    else:
+        values = torch.from_numpy(_numpy_array(values, name))
     if values.ndim not in (1, 2) or len(values) != len(space) or 0 in values.shape:
-        raise ValueError(f"{name} must have shape ({len(space)},) or ({len(space)}, k), not {tuple(values.shape)}")
-    if finite: check_finite(values.reshape(len(values), -1), name)
+        raise ValueError(
+            f"{name} must have shape ({len(space)},) or ({len(space)}, k), not {tuple(values.shape)}"
+        )
+    if finite:
+        check_finite(values.reshape(len(values), -1), name)
     return values.to(space.points)
 
 # %% ../nbs/00_magnitude.ipynb #03632fc9
@@ -451,23 +690,49 @@ class Similarity(_Views):
     >>> import magnitude_ae; magnitude_ae.Similarity([[0.0], [1.0]], 2.0)
     Similarity(n=2, scale=2, metric='euclidean', dtype=torch.float64, device='cpu')
     """
-    def __init__(self,
-                 points: Any,               # (n, d) points, or (n, n) distances when metric="precomputed"
-                 scale: Any = 1.0,            # t, one over the unit of distance; a tensor may carry a gradient
-                 metric: str = "euclidean") -> None:  # a name that scikit-learn's `pairwise_distances` knows
+
+    def __init__(
+        self,
+        points: Any,  # (n, d) points, or (n, n) distances when metric="precomputed"
+        scale: Any = 1.0,  # t, one over the unit of distance; a tensor may carry a gradient
+        metric: str = "euclidean",
+    ) -> None:  # a name that scikit-learn's `pairwise_distances` knows
         super().__init__(points, metric)
         self.scale = check_scale(scale)
 
-    def __repr__(self) -> str: return f"Similarity(n={len(self)}, scale={self.t:g}, metric={self.metric!r}, dtype={self.dtype}, device={str(self.device)!r})"
-    def __matmul__(self, vector: Any) -> Any: return restore(_Product.apply(self, self._data(), self._scale_tensor(), as_vectors(vector, self, "vector", finite=False)), vector, self.points, self.scale)
-    @property
-    def shape(self) -> tuple[int, int]: return (len(self), len(self))
-    @property
-    def t(self) -> float: return self.scale.item() if isinstance(self.scale, torch.Tensor) else self.scale
-    def _data(self) -> torch.Tensor: return self.points if self._matrix is None else self._matrix
-    def _scale_tensor(self) -> Any: return self.scale if isinstance(self.scale, torch.Tensor) else None
+    def __repr__(self) -> str:
+        return f"Similarity(n={len(self)}, scale={self.t:g}, metric={self.metric!r}, dtype={self.dtype}, device={str(self.device)!r})"
 
-    def block(self, rows: Any = slice(None), columns: Any = slice(None)) -> torch.Tensor:  # (rows, columns)
+    def __matmul__(self, vector: Any) -> Any:
+        return restore(
+            _Product.apply(
+                self,
+                self._data(),
+                self._scale_tensor(),
+                as_vectors(vector, self, "vector", finite=False),
+            ),
+            vector,
+            self.points,
+            self.scale,
+        )
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return (len(self), len(self))
+
+    @property
+    def t(self) -> float:
+        return self.scale.item() if isinstance(self.scale, torch.Tensor) else self.scale
+
+    def _data(self) -> torch.Tensor:
+        return self.points if self._matrix is None else self._matrix
+
+    def _scale_tensor(self) -> Any:
+        return self.scale if isinstance(self.scale, torch.Tensor) else None
+
+    def block(
+        self, rows: Any = slice(None), columns: Any = slice(None)
+    ) -> torch.Tensor:  # (rows, columns)
         "The block of ζ with these rows and columns, differentiable in points and scale."
         scale = self.scale.to(self.points) if isinstance(self.scale, torch.Tensor) else self.scale
         return _similar(self.distances(rows, columns), scale)
@@ -483,7 +748,8 @@ class Similarity(_Views):
 # %% ../nbs/00_magnitude.ipynb #7f3ded71
 def _similar(distances, scale):
     "exp(−scale · distances), with a derivative by the scale where distances are infinite."
-    if not (isinstance(scale, torch.Tensor) and scale.requires_grad): return torch.exp(distances * -scale)
+    if not (isinstance(scale, torch.Tensor) and scale.requires_grad):
+        return torch.exp(distances * -scale)
     far = torch.isinf(distances)
     return torch.exp(distances.masked_fill(far, 0) * -scale).masked_fill(far, 0)
 
@@ -497,9 +763,16 @@ def _tiles(similarity, elements):
 # %% ../nbs/00_magnitude.ipynb #153fb23e
 def _require_dense(space, copies=2):
     "Raises `MemoryError` with the bytes when an (n, n) matrix, and a copy to work on, do not fit."
-    what = f"the dense matrix of {len(space):,} points" + (" and a copy to work on do" if copies > 1 else " does")
-    require_memory(copies * len(space)**2 * space.points.element_size(), f"{what} not fit in memory; "
-                   "use fewer points, or float32 instead of float64; a weighting without that matrix is mag.ConjugateGradient()'s", space.device)
+    what = f"the dense matrix of {len(space):,} points" + (
+        " and a copy to work on do" if copies > 1 else " does"
+    )
+    require_memory(
+        copies * len(space) ** 2 * space.points.element_size(),
+        f"{what} not fit in memory; "
+        "use fewer points, or float32 instead of float64; a weighting without that matrix is mag.ConjugateGradient()'s",
+        space.device,
+    )
+
 
 def _filled(similarity, function, upper=False):
     "The (n, n) matrix `function(distances)`, tile by tile; its entries below the diagonal left undefined if `upper`. Raises `MemoryError` when it does not fit."
@@ -508,29 +781,41 @@ def _filled(similarity, function, upper=False):
     matrix, tiles = _roomy(n * n, similarity.points).view(n, n), _Tiles(similarity, sort=False)
     for rows, columns in tiles:
         matrix[rows, columns] = tile = function(tiles.distances(rows, columns))
-        if not upper and rows is not columns: matrix[columns, rows] = tile.T
+        if not upper and rows is not columns:
+            matrix[columns, rows] = tile.T
     return matrix
+
 
 def _roomy(size, like):
     "An uninitialised vector. NumPy asks the system for large pages, which for gigabytes saves a good part of the time."
-    if like.device.type != "cpu": return like.new_empty(size)
-    return torch.from_numpy(np.empty(size, dtype=np.float64 if like.dtype == torch.float64 else np.float32))
+    if like.device.type != "cpu":
+        return like.new_empty(size)
+    return torch.from_numpy(
+        np.empty(size, dtype=np.float64 if like.dtype == torch.float64 else np.float32)
+    )
+
 
 def _dense(similarity):
     "All of ζ, (n, n)."
     _require_dense(similarity)
     tensors = (similarity._data(), similarity.scale)
-    if torch.is_grad_enabled() and any(isinstance(x, torch.Tensor) and x.requires_grad for x in tensors): return similarity.block()
+    if torch.is_grad_enabled() and any(
+        isinstance(x, torch.Tensor) and x.requires_grad for x in tensors
+    ):
+        return similarity.block()
     return _filled(similarity, lambda distances: (distances * -similarity.t).exp_())
 
 # %% ../nbs/00_magnitude.ipynb #c10fe2a5
 class _Product(torch.autograd.Function):
     "ζ @ v in tiles, with the gradient by `_pullback`."
+
     @staticmethod
     def forward(ctx, similarity, points, scale, vector):
         v = vector if vector.ndim == 2 else vector[:, None]
         ctx.similarity, ctx.vector = similarity, v.detach()
-        ctx.save_for_backward(*(x for x in (points, scale, vector) if isinstance(x, torch.Tensor)))  # autograd then notices changes in place
+        ctx.save_for_backward(
+            *(x for x in (points, scale, vector) if isinstance(x, torch.Tensor))
+        )  # autograd then notices changes in place
         return (_Tiles(similarity) @ v.detach()).reshape(vector.shape)
 
     @staticmethod
@@ -543,8 +828,11 @@ class _Product(torch.autograd.Function):
         return None, to_points, to_scale if to_scale is None else to_scale.to(s.scale), to_vector
 
 # %% ../nbs/00_magnitude.ipynb #ddb16515
-def distance_matrix(points: Any,                 # (n, d): tensor, array, DataFrame or list
-                    *, metric: str = "euclidean") -> Any:  # a name that scikit-learn's `pairwise_distances` knows
+def distance_matrix(
+    points: Any,  # (n, d): tensor, array, DataFrame or list
+    *,
+    metric: str = "euclidean",
+) -> Any:  # a name that scikit-learn's `pairwise_distances` knows
     """The (n, n) matrix of distances, in the container of `points`; differentiable for tensors. Raises as `Similarity` does. Source: Leinster (2010), section 1.1; scikit-learn for most metrics.
 
     >>> import magnitude_ae as mag
@@ -554,12 +842,17 @@ def distance_matrix(points: Any,                 # (n, d): tensor, array, DataFr
     """
     space = FiniteMetricSpace(points, metric)
     _require_dense(space)
-    return restore(space.distances().clone() if space._matrix is not None else space.distances(), points)
+    return restore(
+        space.distances().clone() if space._matrix is not None else space.distances(), points
+    )
 
 # %% ../nbs/00_magnitude.ipynb #6e9fa1c4
-def similarity_matrix(points: Any,                 # (n, d): tensor, array, DataFrame or list; (n, n) when metric="precomputed"
-                      scale: Any = 1.0,              # t, one over the unit of distance
-                      *, metric: str = "euclidean") -> Any:  # a name that scikit-learn's `pairwise_distances` knows
+def similarity_matrix(
+    points: Any,  # (n, d): tensor, array, DataFrame or list; (n, n) when metric="precomputed"
+    scale: Any = 1.0,  # t, one over the unit of distance
+    *,
+    metric: str = "euclidean",
+) -> Any:  # a name that scikit-learn's `pairwise_distances` knows
     """The (n, n) matrix ζ = exp(−scale · d), in the container of `points`; differentiable for tensors. Raises as `Similarity` does. Source: Leinster (2010), section 1.1.
 
     >>> import magnitude_ae as mag

@@ -17,22 +17,34 @@ import torch
 from .similarity import Similarity, as_vectors, distinct, _filled, _pullback
 
 # %% ../nbs/03_solvers.ipynb #fa042dc4
-def residual(similarity: Similarity,       # Similarity of n points
-             value: torch.Tensor,            # (n,) or (n, k), the answer v
-             right_hand_side: torch.Tensor,  # (n,) or (n, k), the b that was asked for
-             rows=None,        # (m,) integers: the equations to look at; None: all
-            ) -> float:
+def residual(
+    similarity: Similarity,  # Similarity of n points
+    value: torch.Tensor,  # (n,) or (n, k), the answer v
+    right_hand_side: torch.Tensor,  # (n,) or (n, k), the b that was asked for
+    rows=None,  # (m,) integers: the equations to look at; None: all
+) -> float:
     "‖b − ζv‖₂/‖b‖₂ with ζ recomputed and summed in float64; the largest over columns."
-    b, v = (part.detach().double().reshape(len(similarity), -1) for part in (right_hand_side, value))
+    b, v = (
+        part.detach().double().reshape(len(similarity), -1) for part in (right_hand_side, value)
+    )
     exact = similarity.detach(torch.float64)
-    if rows is None: miss = b - exact @ v
+    if rows is None:
+        miss = b - exact @ v
     else:
-        miss = torch.cat([b[part] - exact.block(part) @ v for part in rows.split(max(1, 2**22 // len(b)))])
+        miss = torch.cat(
+            [b[part] - exact.block(part) @ v for part in rows.split(max(1, 2**22 // len(b)))]
+        )
         b = b[rows]
-    return (miss.norm(dim=0) / b.norm(dim=0).clamp(min=torch.finfo(torch.float64).tiny)).max().item()
+    return (
+        (miss.norm(dim=0) / b.norm(dim=0).clamp(min=torch.finfo(torch.float64).tiny)).max().item()
+    )
 
 # %% ../nbs/03_solvers.ipynb #f7c6bc22
-TOLERANCE = {torch.float32: 1e-6, torch.float64: 1e-10}  # the residual below which an answer counts as exact
+TOLERANCE = {
+    torch.float32: 1e-6,
+    torch.float64: 1e-10,
+}  # the residual below which an answer counts as exact
+
 
 @dataclass(frozen=True, eq=False)
 class Solution:
@@ -43,12 +55,13 @@ class Solution:
     >>> solution.value.shape, solution.converged, solution.n_steps
     ((3,), True, 0)
     """
+
     value: torch.Tensor  # (n,) or (n, k), v itself
-    residual: float      # ‖b − ζv‖₂/‖b‖₂, ζ recomputed and summed in float64
-    n_steps: int         # steps of refinement or iteration after the first answer
-    converged: bool      # whether the residual is within the solver's tolerance
-    message: str         # what was done; when not converged, what to do about it
-    solver: "Solver"     # the solver that did it
+    residual: float  # ‖b − ζv‖₂/‖b‖₂, ζ recomputed and summed in float64
+    n_steps: int  # steps of refinement or iteration after the first answer
+    converged: bool  # whether the residual is within the solver's tolerance
+    message: str  # what was done; when not converged, what to do about it
+    solver: "Solver"  # the solver that did it
 
 # %% ../nbs/03_solvers.ipynb #4623acc4
 class SingularSimilarityError(np.linalg.LinAlgError):
@@ -59,6 +72,7 @@ class SingularSimilarityError(np.linalg.LinAlgError):
     ... except mag.SingularSimilarityError as error: print(str(error)[:34])
     ζ of these 2 points is singular at
     """
+
 
 class NotPositiveDefiniteError(SingularSimilarityError):
     """ζ is not positive definite, as a solver needed it to be.
@@ -71,12 +85,15 @@ class NotPositiveDefiniteError(SingularSimilarityError):
 # %% ../nbs/03_solvers.ipynb #b111e149
 class _Solve(torch.autograd.Function):
     "v = ζ⁻¹b by a factor, differentiable in points, scale and b."
+
     @staticmethod
     def forward(ctx, factor, points, scale, b, facts):
         value, n_steps, estimate = factor._refined(b.detach(), **facts)
         facts.update(n_steps=n_steps, estimate=estimate)
         ctx.factor, ctx.b, ctx.value = factor, b.detach(), value
-        ctx.save_for_backward(*(x for x in (points, scale) if isinstance(x, torch.Tensor)))  # autograd then notices changes in place
+        ctx.save_for_backward(
+            *(x for x in (points, scale) if isinstance(x, torch.Tensor))
+        )  # autograd then notices changes in place
         return value.clone()
 
     @staticmethod
@@ -85,11 +102,23 @@ class _Solve(torch.autograd.Function):
         ctx.saved_tensors
         multiple = (gradient * ctx.b).sum() / (ctx.b * ctx.b).sum()
         proportional = torch.equal(gradient, multiple * ctx.b)
-        a, steps, miss = (multiple * ctx.value, 0, 0.0) if proportional else ctx.factor._refined(gradient)
-        if steps >= ctx.factor.max_steps: warnings.warn(f"the gradient's solve has a residual of {miss:.1e}; {ctx.factor.solver._remedy(ctx.factor.similarity)}", RuntimeWarning)
+        a, steps, miss = (
+            (multiple * ctx.value, 0, 0.0) if proportional else ctx.factor._refined(gradient)
+        )
+        if steps >= ctx.factor.max_steps:
+            warnings.warn(
+                f"the gradient's solve has a residual of {miss:.1e}; {ctx.factor.solver._remedy(ctx.factor.similarity)}",
+                RuntimeWarning,
+            )
         similarity = ctx.factor.similarity
         to_points, to_scale = ctx.factor._pulled(-a, ctx.value, ctx.needs_input_grad[1:3])
-        return None, to_points, None if to_scale is None else to_scale.to(similarity.scale), a if ctx.needs_input_grad[3] else None, None
+        return (
+            None,
+            to_points,
+            None if to_scale is None else to_scale.to(similarity.scale),
+            a if ctx.needs_input_grad[3] else None,
+            None,
+        )
 
 # %% ../nbs/03_solvers.ipynb #95451ab8
 class Factor:
@@ -97,34 +126,61 @@ class Factor:
 
     Raises `SingularSimilarityError` when there is nothing to solve with, `MemoryError` when the dense matrix does not fit.
     """
-    def __init__(self, solver: Any, similarity: Similarity, groups: Any = None) -> None:  # groups: points to treat as copies, as `distinct` gives them
-        if not isinstance(similarity, Similarity): raise TypeError(f"factor needs a Similarity, not {type(similarity).__name__}; write Similarity(points, scale)")
-        self.solver, self.similarity, self._groups = solver, similarity, groups or distinct(similarity)
-        core = similarity.detach() if self._groups is None else similarity.detach().subset(self._groups[0])
-        with torch.no_grad(): self._core, (self._apply, self._zeta) = core, solver._factorise(core)
+
+    def __init__(
+        self, solver: Any, similarity: Similarity, groups: Any = None
+    ) -> None:  # groups: points to treat as copies, as `distinct` gives them
+        if not isinstance(similarity, Similarity):
+            raise TypeError(
+                f"factor needs a Similarity, not {type(similarity).__name__}; write Similarity(points, scale)"
+            )
+        self.solver, self.similarity, self._groups = (
+            solver,
+            similarity,
+            groups or distinct(similarity),
+        )
+        core = (
+            similarity.detach()
+            if self._groups is None
+            else similarity.detach().subset(self._groups[0])
+        )
+        with torch.no_grad():
+            self._core, (self._apply, self._zeta) = core, solver._factorise(core)
 
     max_steps = math.inf  # where an iterative factor gives up
 
     @property
-    def tolerance(self) -> float: return TOLERANCE[self.similarity.dtype]
+    def tolerance(self) -> float:
+        return TOLERANCE[self.similarity.dtype]
 
-    def solve(self, right_hand_side: Any, **start: Any) -> Solution:  # (n,) or (n, k); an iterative factor also takes start=, a first guess
+    def solve(
+        self, right_hand_side: Any, **start: Any
+    ) -> Solution:  # (n,) or (n, k); an iterative factor also takes start=, a first guess
         "The solution of ζv = b with its true residual; differentiable in points, scale and b."
         value, facts = self.value(right_hand_side, **start)
-        return self._solution(self.similarity, value, _right_hand_side(self.similarity, right_hand_side), facts)
+        return self._solution(
+            self.similarity, value, _right_hand_side(self.similarity, right_hand_side), facts
+        )
 
-    def _pulled(self, left, right, wanted): return _pullback(self.similarity, left, right, wanted)
+    def _pulled(self, left, right, wanted):
+        return _pullback(self.similarity, left, right, wanted)
 
     def value(self, right_hand_side: Any, **start: Any) -> tuple[torch.Tensor, dict]:
         "The solution alone and the facts on the way, among them the residual as seen in working precision: the cheap path for training."
         b, facts = _right_hand_side(self.similarity, right_hand_side), dict(start)
-        return _Solve.apply(self, self.similarity._data(), self.similarity._scale_tensor(), b, facts), facts
+        return _Solve.apply(
+            self, self.similarity._data(), self.similarity._scale_tensor(), b, facts
+        ), facts
 
 # %% ../nbs/03_solvers.ipynb #bb1c92c9
 def _sample(n, most, device):
     "About `most` / n rows out of n, the same ones each time; None when that is all of them."
-    if n * n <= most: return None
-    return torch.from_numpy(np.random.default_rng(n).permutation(n)[:max(256, most // n)]).to(device)
+    if n * n <= most:
+        return None
+    return torch.from_numpy(np.random.default_rng(n).permutation(n)[: max(256, most // n)]).to(
+        device
+    )
+
 
 def _solution(self, similarity, value, b, facts, *, word=None, tolerance=None):  # self: Factor
     "The `Solution` with its true residual and a message; `tolerance` is the factor's own unless one is given."
@@ -132,8 +188,10 @@ def _solution(self, similarity, value, b, facts, *, word=None, tolerance=None): 
     miss = residual(similarity, value, b, rows)
     where = "" if rows is None else f" on {len(rows):,} sampled rows"
     message = f"{word or type(self.solver).__name__}: residual {miss:.1e}{where} after {facts['n_steps']} {self.solver._steps}"
-    if miss > tolerance: message += f", above {tolerance:.0e}; " + self.solver._remedy(similarity)
+    if miss > tolerance:
+        message += f", above {tolerance:.0e}; " + self.solver._remedy(similarity)
     return Solution(value, miss, facts["n_steps"], miss <= tolerance, message, self.solver)
+
 
 Factor._solution = _solution
 
@@ -148,25 +206,30 @@ def _refined(self, b, n_steps=3):  # self: Factor; b (n,) or (n, k)
     b_core = _to_groups(b.reshape(len(b), -1), self._groups)
     v, taken = self._apply(b_core), 0
     size = b_core.norm(dim=0).clamp(min=torch.finfo(b.dtype).tiny)
-    with torch.no_grad(): r = b_core - (self._core if self._zeta is None else self._zeta) @ v
+    with torch.no_grad():
+        r = b_core - (self._core if self._zeta is None else self._zeta) @ v
     seen = (r.norm(dim=0) / size).max().item()
     if self._zeta is not None:
         while seen > TOLERANCE[b.dtype] / 2 and taken < n_steps:
             better = v + self._apply(r)
             r = b_core - self._zeta @ better
             now = (r.norm(dim=0) / size).max().item()
-            if not now < 0.5 * seen: break
+            if not now < 0.5 * seen:
+                break
             v, seen, taken = better, now, taken + 1
     return _from_groups(v, self._groups).reshape(b.shape), taken, seen
+
 
 Factor._refined = _refined
 
 # %% ../nbs/03_solvers.ipynb #9f041c94
 def _to_groups(b, groups):  # b (n, k)
     "The mean of b over the copies of each distinct point: (m, k)."
-    if groups is None: return b
+    if groups is None:
+        return b
     _, group, sizes = groups
     return b.new_zeros(len(sizes), b.shape[1]).index_add_(0, group, b) / sizes[:, None]
+
 
 def _from_groups(v, groups):  # v (m, k)
     "Each point's equal share of its group's value: (n, k)."
@@ -176,7 +239,9 @@ def _from_groups(v, groups):  # v (m, k)
 @dataclass(frozen=True)
 class Solver:
     "What all solvers share: `solver.factor(similarity)`, then `factor.solve(right_hand_side)`."
+
     _steps = "step(s) of refinement"
+
     def factor(self, similarity: Similarity) -> Factor:
         "ζ made ready for solving. Raises as `Factor` does."
         return Factor(self, similarity)
@@ -186,8 +251,11 @@ class Solver:
         raise NotImplementedError
 
     def _remedy(self, similarity):
-        if similarity.dtype == torch.float32: return "pass the points in float64"
-        return "some points nearly coincide at this scale; remove near-duplicates or raise the scale"
+        if similarity.dtype == torch.float32:
+            return "pass the points in float64"
+        return (
+            "some points nearly coincide at this scale; remove near-duplicates or raise the scale"
+        )
 
 # %% ../nbs/03_solvers.ipynb #30b5f2ab
 @dataclass(frozen=True)
@@ -198,18 +266,29 @@ class Inverse(Solver):
     >>> mag.Inverse().factor(mag.Similarity([[0.0], [1.0]])).solve([1.0, 1.0]).value
     tensor([0.7311, 0.7311], dtype=torch.float64)
     """
+
     def _factorise(self, similarity):
         zeta = similarity.dense()
         inverse, info = torch.linalg.inv_ex(zeta)
-        if info.item(): raise SingularSimilarityError(_singular(similarity))
+        if info.item():
+            raise SingularSimilarityError(_singular(similarity))
         return inverse.matmul, zeta
 
 # %% ../nbs/03_solvers.ipynb #0a3f17cb
 def _singular(similarity, condition=float("inf")):
     "What to say when ζ cannot be inverted."
-    where = f"ζ of these {len(similarity)} points is singular at scale {similarity.t:g}" + (f" (condition {condition:.0e})" if condition < float("inf") else "")
-    if similarity._matrix is None: return where + f" in {similarity.dtype}: points nearly coincide. Use mag.Cholesky(), float64, or a larger scale"
-    return where + ": the space has a pole of its magnitude function here, or is not a metric space. Choose another scale"
+    where = f"ζ of these {len(similarity)} points is singular at scale {similarity.t:g}" + (
+        f" (condition {condition:.0e})" if condition < float("inf") else ""
+    )
+    if similarity._matrix is None:
+        return (
+            where
+            + f" in {similarity.dtype}: points nearly coincide. Use mag.Cholesky(), float64, or a larger scale"
+        )
+    return (
+        where
+        + ": the space has a pole of its magnitude function here, or is not a metric space. Choose another scale"
+    )
 
 # %% ../nbs/03_solvers.ipynb #973e2c5a
 @dataclass(frozen=True)
@@ -220,18 +299,25 @@ class LU(Solver):
     >>> mag.LU().factor(mag.Similarity([[0.0], [1.0]])).solve([1.0, 1.0]).value
     tensor([0.7311, 0.7311], dtype=torch.float64)
     """
+
     def _factorise(self, similarity):
         zeta = similarity.dense()
         lu, pivots, info = torch.linalg.lu_factor_ex(zeta)
-        def apply(b): return torch.linalg.lu_solve(lu, pivots, b)
+
+        def apply(b):
+            return torch.linalg.lu_solve(lu, pivots, b)
+
         condition = float("inf") if info.item() else _condition(zeta, apply)
-        if not condition < 1 / (8 * torch.finfo(zeta.dtype).eps): raise SingularSimilarityError(_singular(similarity, condition))
+        if not condition < 1 / (8 * torch.finfo(zeta.dtype).eps):
+            raise SingularSimilarityError(_singular(similarity, condition))
         return apply, zeta
 
 # %% ../nbs/03_solvers.ipynb #921df53f
 def _condition(zeta, apply, n_steps=4):
     "A rough estimate of ‖ζ‖·‖ζ⁻¹‖, by power iteration on ζ⁻¹."
-    vector = torch.randn(len(zeta), 1, generator=torch.Generator().manual_seed(0), dtype=torch.float64, device="cpu").to(zeta)
+    vector = torch.randn(
+        len(zeta), 1, generator=torch.Generator().manual_seed(0), dtype=torch.float64, device="cpu"
+    ).to(zeta)
     for _ in range(n_steps):
         vector = vector / vector.norm()
         vector = apply(vector)
@@ -246,25 +332,36 @@ class Cholesky(Solver):
     >>> mag.Cholesky().factor(mag.Similarity([[0.0], [1.0]])).solve([1.0, 1.0]).value
     tensor([0.7311, 0.7311], dtype=torch.float64)
     """
+
     def _factorise(self, similarity):
         shift = _shift(similarity)
         if shift < 1:
             apply = _shifted(similarity, shift, self._lower)
-            if apply is not None: return apply, None
-        L, failed = self._lower(_filled(similarity, lambda distances: (distances * -similarity.t).exp_(), upper=True))
-        if failed or _doubtful(L): raise NotPositiveDefiniteError(_indefinite(similarity))
+            if apply is not None:
+                return apply, None
+        L, failed = self._lower(
+            _filled(similarity, lambda distances: (distances * -similarity.t).exp_(), upper=True)
+        )
+        if failed or _doubtful(L):
+            raise NotPositiveDefiniteError(_indefinite(similarity))
         return lambda b: _substitute(L, b), similarity
 
     def _lower(self, matrix):
         "The lower triangular factor of a matrix known on and above its diagonal, in its place; and whether there is none."
-        if matrix.is_cuda: L, info = torch.linalg.cholesky_ex(matrix.mT)
-        else: L, info = torch.linalg.cholesky_ex(matrix.mT, out=(matrix.mT, torch.empty(0, dtype=torch.int32)))
+        if matrix.is_cuda:
+            L, info = torch.linalg.cholesky_ex(matrix.mT)
+        else:
+            L, info = torch.linalg.cholesky_ex(
+                matrix.mT, out=(matrix.mT, torch.empty(0, dtype=torch.int32))
+            )
         return L, bool(info.item())
 
 # %% ../nbs/03_solvers.ipynb #5ab865df
 def _substitute(L, b):  # L (n, n) lower triangular, b (n, k)
     "The solution v of LLᵀv = b."
-    return torch.linalg.solve_triangular(L.mT, torch.linalg.solve_triangular(L, b, upper=False), upper=True)
+    return torch.linalg.solve_triangular(
+        L.mT, torch.linalg.solve_triangular(L, b, upper=False), upper=True
+    )
 
 # %% ../nbs/03_solvers.ipynb #a0cf275b
 def _doubtful(L):  # the factor of a matrix with ones on its diagonal
@@ -274,36 +371,49 @@ def _doubtful(L):  # the factor of a matrix with ones on its diagonal
 # %% ../nbs/03_solvers.ipynb #9899c2ff
 def diameter(space):
     "An upper bound on the largest distance between two points."
-    if space._matrix is not None: return space._matrix.max().item()
+    if space._matrix is not None:
+        return space._matrix.max().item()
     sides = space.points.detach().amax(0) - space.points.detach().amin(0)
     return sides.double().norm(p=1 if space.metric == "cityblock" else 2).item()
 
+
 def _shift(similarity):
     "s, a power of two at most 1, such that K is well conditioned at small scales; for cityblock and in up to three dimensions K is surely positive definite."
-    proved = similarity._matrix is None and (similarity.metric == "cityblock" or similarity.points.shape[1] <= 3)
+    proved = similarity._matrix is None and (
+        similarity.metric == "cityblock" or similarity.points.shape[1] <= 3
+    )
     reach = -math.expm1(-similarity.t * diameter(similarity)) * (1 if proved else 2)
     return min(1.0, 2.0 ** math.ceil(math.log2(reach))) if reach > 0 else 1.0
 
 # %% ../nbs/03_solvers.ipynb #f396a872
-def _shifted(similarity, shift, lower):  # shift: s, in (0, 1); lower: a function that factors a matrix
+def _shifted(
+    similarity, shift, lower
+):  # shift: s, in (0, 1); lower: a function that factors a matrix
     "A function that applies ζ⁻¹ through K, or None when K is not positive definite."
     t = similarity.t
-    K = _filled(similarity, lambda distances: (distances * -t).expm1_().div_(shift).add_(1), upper=True)
+    K = _filled(
+        similarity, lambda distances: (distances * -t).expm1_().div_(shift).add_(1), upper=True
+    )
     L, failed = lower(K)
-    if failed or _doubtful(L): return None
+    if failed or _doubtful(L):
+        return None
     x = _substitute(L, torch.ones(len(K), 1).to(K))
     rest = (1 - shift) / (shift + (1 - shift) * x.sum())
+
     def apply(b):
         y, mean = _substitute(L, b - b.mean(0)), b.mean(0)
         return (y - x * (rest * y.sum(0))) / shift + x * (mean * rest / (1 - shift))
+
     return apply
 
 # %% ../nbs/03_solvers.ipynb #6a352c3c
 def _indefinite(similarity):
     "What to say when a Cholesky factorisation meets a pivot that is not positive."
     if similarity._matrix is None:
-        return (f"ζ of these {len(similarity)} points is not positive definite in {similarity.dtype} at scale {similarity.t:g}: "
-                "points nearly coincide. Use float64, a larger scale, or solver=None, which merges them")
+        return (
+            f"ζ of these {len(similarity)} points is not positive definite in {similarity.dtype} at scale {similarity.t:g}: "
+            "points nearly coincide. Use float64, a larger scale, or solver=None, which merges them"
+        )
     return f"ζ of this space is not positive definite at scale {similarity.t:g}; use mag.LU(), which does not need it"
 
 # %% ../nbs/03_solvers.ipynb #c21a12d5
@@ -314,8 +424,9 @@ def _eliminate(matrix, block_size):
         L, info = torch.linalg.cholesky_ex(matrix)
         matrix.copy_(L)
         return bool(info.item())
-    A, M, C = matrix[:n // 2, :n // 2], matrix[n // 2:, :n // 2], matrix[n // 2:, n // 2:]
-    if _eliminate(A, block_size): return True
+    A, M, C = matrix[: n // 2, : n // 2], matrix[n // 2 :, : n // 2], matrix[n // 2 :, n // 2 :]
+    if _eliminate(A, block_size):
+        return True
     M.copy_(torch.linalg.solve_triangular(A.mT, M, upper=True, left=False))
     return _eliminate(C.addmm_(M, M.mT, alpha=-1), block_size)
 
@@ -330,14 +441,19 @@ class Schur(Cholesky):
     >>> mag.Schur(block_size=256).factor(mag.Similarity([[0.0], [1.0]])).solve([1.0, 1.0]).value
     tensor([0.7311, 0.7311], dtype=torch.float64)
     """
+
     block_size: int = 512  # points below which a block is factored at once
 
-    def __post_init__(self) -> None: _check_count(self.block_size, "block_size")
+    def __post_init__(self) -> None:
+        _check_count(self.block_size, "block_size")
 
-    def _lower(self, matrix): return matrix.mT, _eliminate(matrix.mT, self.block_size)
+    def _lower(self, matrix):
+        return matrix.mT, _eliminate(matrix.mT, self.block_size)
 
 # %% ../nbs/03_solvers.ipynb #b4afbec0
 def _check_count(value, name, least=1):
     "Raises `TypeError` or `ValueError` when `value` is not an integer of at least `least`."
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral): raise TypeError(f"{name} must be an integer, not {value!r}")
-    if value < least: raise ValueError(f"{name} must be at least {least}, not {value}")
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
+        raise TypeError(f"{name} must be an integer, not {value!r}")
+    if value < least:
+        raise ValueError(f"{name} must be at least {least}, not {value}")

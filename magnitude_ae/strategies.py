@@ -14,73 +14,126 @@ from typing import Any
 import torch
 
 # %% ../nbs/07_strategies.ipynb #44d57d93
-def reconstruction_loss(reconstruction: torch.Tensor,  # (n, d)
-                        points: torch.Tensor,          # (n, d), in the same units
-                       ) -> torch.Tensor:                # a number, in the units squared
+def reconstruction_loss(
+    reconstruction: torch.Tensor,  # (n, d)
+    points: torch.Tensor,  # (n, d), in the same units
+) -> torch.Tensor:  # a number, in the units squared
     "The mean over points and features of the squared difference. Source: report, section 3.1."
     return (reconstruction - points).square().mean()
 
 # %% ../nbs/07_strategies.ipynb #82838904
 WEIGHTING_LOSSES = ("l1", "l2")
 
-def weighting_loss(latent_weighting: torch.Tensor,  # (n,)
-                   input_weighting: torch.Tensor,   # (n,)
-                   kind: str = "l1",         # "l1": mean absolute difference, "l2": mean squared difference
-                   smoothing: float = 0.0,     # with "l1": differences below this count quadratically
-                  ) -> torch.Tensor:  # a number without unit
+
+def weighting_loss(
+    latent_weighting: torch.Tensor,  # (n,)
+    input_weighting: torch.Tensor,  # (n,)
+    kind: str = "l1",  # "l1": mean absolute difference, "l2": mean squared difference
+    smoothing: float = 0.0,  # with "l1": differences below this count quadratically
+) -> torch.Tensor:  # a number without unit
     "The mean over points of the difference between two weightings. Raises `ValueError` for an unknown kind. Source: report, section 3.1."
-    if kind not in WEIGHTING_LOSSES: raise ValueError(f"weighting_loss {kind!r} is not known; choose one of {', '.join(map(repr, WEIGHTING_LOSSES))}")
-    if kind == "l2": return (latent_weighting - input_weighting).square().mean()
-    if smoothing: return torch.nn.functional.huber_loss(latent_weighting, input_weighting, delta=smoothing) / smoothing
+    if kind not in WEIGHTING_LOSSES:
+        raise ValueError(
+            f"weighting_loss {kind!r} is not known; choose one of {', '.join(map(repr, WEIGHTING_LOSSES))}"
+        )
+    if kind == "l2":
+        return (latent_weighting - input_weighting).square().mean()
+    if smoothing:
+        return (
+            torch.nn.functional.huber_loss(latent_weighting, input_weighting, delta=smoothing)
+            / smoothing
+        )
     return (latent_weighting - input_weighting).abs().mean()
 
 # %% ../nbs/07_strategies.ipynb #171e15e8
 def check_positive(name: str, value: Any, whole: bool = True, or_zero: bool = False) -> Any:
     "Raises `TypeError` or `ValueError` when `value` is not a positive (whole) number; with `or_zero` it may be 0 too. Whole numbers come back as int."
     kind: Any = numbers.Integral if whole else numbers.Real
-    if isinstance(value, bool) or not isinstance(value, kind): raise TypeError(f"{name} must be a {'whole ' if whole else ''}number, not {value!r}")
-    try: number = float(value)
-    except OverflowError: number = math.inf
-    if not (0 < number < math.inf or or_zero and number == 0): raise ValueError(f"{name} must be {'0 or ' if or_zero else ''}positive and finite, not {value!r}")
+    if isinstance(value, bool) or not isinstance(value, kind):
+        raise TypeError(f"{name} must be a {'whole ' if whole else ''}number, not {value!r}")
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    if not (0 < number < math.inf or or_zero and number == 0):
+        raise ValueError(
+            f"{name} must be {'0 or ' if or_zero else ''}positive and finite, not {value!r}"
+        )
     return int(value) if whole else value
 
-_CHOICES = {"optimizer": ("adam", "muon"), "schedule": ("cosine", "constant"), "keep": ("last", "best"), "batches": ("shuffled", "cells")}
+
+_CHOICES = {
+    "optimizer": ("adam", "muon"),
+    "schedule": ("cosine", "constant"),
+    "keep": ("last", "best"),
+    "batches": ("shuffled", "cells"),
+}
 _OPTIONAL = ("batch_size", "clip_norm")
-_FROM_ZERO = ("halo", "reconstruction_coefficient", "weighting_coefficient", "smoothing", "weight_decay")
+_FROM_ZERO = (
+    "halo",
+    "reconstruction_coefficient",
+    "weighting_coefficient",
+    "smoothing",
+    "weight_decay",
+)
+
 
 def _check_plan(plan: Any, where: str = "") -> None:
     "Raises `TypeError` or `ValueError` for a phase or strategy with a misspelt choice or an impossible number."
     for name, value in vars(plan).items():
-        if name in ("name", "joint") or name in _OPTIONAL and value is None: continue
+        if name in ("name", "joint") or name in _OPTIONAL and value is None:
+            continue
         known = _CHOICES.get(name)
-        if known is None: object.__setattr__(plan, name, check_positive(f"{name}{where}", value, whole=name.startswith("n_") or name in ("batch_size", "cell_size", "halo"), or_zero=name in _FROM_ZERO))  # NumPy's whole numbers may overflow: plain ones are kept
-        elif not isinstance(value, str) or value not in known: raise ValueError(f"{name} {value!r}{where} is not known; choose one of {', '.join(map(repr, known))}")
+        if known is None:
+            object.__setattr__(
+                plan,
+                name,
+                check_positive(
+                    f"{name}{where}",
+                    value,
+                    whole=name.startswith("n_") or name in ("batch_size", "cell_size", "halo"),
+                    or_zero=name in _FROM_ZERO,
+                ),
+            )  # NumPy's whole numbers may overflow: plain ones are kept
+        elif not isinstance(value, str) or value not in known:
+            raise ValueError(
+                f"{name} {value!r}{where} is not known; choose one of {', '.join(map(repr, known))}"
+            )
 
 # %% ../nbs/07_strategies.ipynb #d0e4075f
 @dataclass(frozen=True)
 class Phase:
     "A stretch of training under one set of rules."
+
     name: str
     n_epochs: int
-    batch_size: int | None = None        # None: all points at once
-    batches: str = "shuffled"            # "shuffled", or "cells": neighbours in the latent, each cell with a halo
-    halo: int = 150                      # points around a cell, held where they are
+    batch_size: int | None = None  # None: all points at once
+    batches: str = (
+        "shuffled"  # "shuffled", or "cells": neighbours in the latent, each cell with a halo
+    )
+    halo: int = 150  # points around a cell, held where they are
     reconstruction_coefficient: float = 1.0  # 0: the weighting loss alone
-    weighting_coefficient: float = 0.0   # λ; 0: the weighting is not computed
-    boost: float = 1.0                   # λ starts this many times as large and has fallen to its value in the middle of the phase
-    smoothing: float = 0.0               # of the weighting loss "l1"
-    optimizer: str = "adam"              # "adam", or "muon" for the matrices of hidden layers and Adam for the rest
-    learning_rate: float = 1e-2          # at its peak
-    schedule: str = "cosine"             # "cosine": warm-up and half a cosine; "constant"
-    clip_norm: float | None = 1.0        # the gradient of loss / (unit of length)² is shortened to this norm; None: it is not
-    weight_decay: float = 0.0            # of Adam
-    keep: str = "last"                   # "last" or "best": the epoch with the lowest total loss
+    weighting_coefficient: float = 0.0  # λ; 0: the weighting is not computed
+    boost: float = 1.0  # λ starts this many times as large and has fallen to its value in the middle of the phase
+    smoothing: float = 0.0  # of the weighting loss "l1"
+    optimizer: str = (
+        "adam"  # "adam", or "muon" for the matrices of hidden layers and Adam for the rest
+    )
+    learning_rate: float = 1e-2  # at its peak
+    schedule: str = "cosine"  # "cosine": warm-up and half a cosine; "constant"
+    clip_norm: float | None = (
+        1.0  # the gradient of loss / (unit of length)² is shortened to this norm; None: it is not
+    )
+    weight_decay: float = 0.0  # of Adam
+    keep: str = "last"  # "last" or "best": the epoch with the lowest total loss
 
-    def __post_init__(self) -> None: _check_plan(self, f" of phase {self.name!r}")
+    def __post_init__(self) -> None:
+        _check_plan(self, f" of phase {self.name!r}")
 
     def rate_at(self, progress: float, warm_up: float = 0.05) -> float:  # progress in (0, 1]
         "The learning rate at this point of the phase."
-        if self.schedule == "constant": return self.learning_rate
+        if self.schedule == "constant":
+            return self.learning_rate
         rising, falling = progress / warm_up, max(0.0, progress - warm_up) / (1 - warm_up)
         return self.learning_rate * min(1.0, rising) * (1 + math.cos(math.pi * falling)) / 2
 
@@ -97,27 +150,60 @@ class Joint:
     >>> [phase.n_epochs for phase in mag.Joint(n_epochs=50).phases(20.0)]
     [50]
     """
-    n_epochs: int = 700             # passes over the data
-    learning_rate: float = 3e-2     # at its peak
-    optimizer: str = "muon"         # or "adam"
-    boost: float = 1.0              # λ starts this many times as large
-    smoothing: float = 0.05         # of the weighting loss "l1": differences below this count quadratically
-    schedule: str = "cosine"        # or "constant"
-    clip_norm: float | None = 0.05  # longest gradient, of loss / (unit of length)²; None: any
-    weight_decay: float = 0.0       # of Adam
-    keep: str = "last"              # or "best": the epoch with the lowest total loss
 
-    def __post_init__(self) -> None: _check_plan(self)
+    n_epochs: int = 700  # passes over the data
+    learning_rate: float = 3e-2  # at its peak
+    optimizer: str = "muon"  # or "adam"
+    boost: float = 1.0  # λ starts this many times as large
+    smoothing: float = (
+        0.05  # of the weighting loss "l1": differences below this count quadratically
+    )
+    schedule: str = "cosine"  # or "constant"
+    clip_norm: float | None = 0.05  # longest gradient, of loss / (unit of length)²; None: any
+    weight_decay: float = 0.0  # of Adam
+    keep: str = "last"  # or "best": the epoch with the lowest total loss
+
+    def __post_init__(self) -> None:
+        _check_plan(self)
 
     @classmethod
     def report(cls, n_epochs: int = 400, learning_rate: float = 1e-2) -> "Joint":
         "The report's recipe for its shapes: Adam, constant learning rate, weight decay 1e-5, no smoothing or clipping, the epoch with the lowest total loss kept."
-        return cls(n_epochs, learning_rate, "adam", smoothing=0.0, schedule="constant", clip_norm=None, weight_decay=1e-5, keep="best")
+        return cls(
+            n_epochs,
+            learning_rate,
+            "adam",
+            smoothing=0.0,
+            schedule="constant",
+            clip_norm=None,
+            weight_decay=1e-5,
+            keep="best",
+        )
 
-    def phases(self, weighting_coefficient: float, *, learning_rate: float | None = None, max_epochs: int | None = None, batch_size: int | None = None) -> list[Phase]:
+    def phases(
+        self,
+        weighting_coefficient: float,
+        *,
+        learning_rate: float | None = None,
+        max_epochs: int | None = None,
+        batch_size: int | None = None,
+    ) -> list[Phase]:
         "The single phase. `batch_size` has no part in it: the weighting needs all points."
-        return [Phase("joint", max_epochs or self.n_epochs, weighting_coefficient=weighting_coefficient, boost=self.boost, smoothing=self.smoothing, optimizer=self.optimizer,
-                      learning_rate=learning_rate or self.learning_rate, schedule=self.schedule, clip_norm=self.clip_norm, weight_decay=self.weight_decay, keep=self.keep)]
+        return [
+            Phase(
+                "joint",
+                max_epochs or self.n_epochs,
+                weighting_coefficient=weighting_coefficient,
+                boost=self.boost,
+                smoothing=self.smoothing,
+                optimizer=self.optimizer,
+                learning_rate=learning_rate or self.learning_rate,
+                schedule=self.schedule,
+                clip_norm=self.clip_norm,
+                weight_decay=self.weight_decay,
+                keep=self.keep,
+            )
+        ]
 
 # %% ../nbs/07_strategies.ipynb #52be6c9e
 @dataclass(frozen=True)
@@ -128,24 +214,43 @@ class BurnIn:
     >>> [phase.name for phase in mag.BurnIn().phases(20.0)]
     ['burn-in', 'joint']
     """
-    n_burn_in_epochs: int = 100          # passes over the data before the weighting counts
-    batch_size: int = 100                # points in a batch meanwhile
+
+    n_burn_in_epochs: int = 100  # passes over the data before the weighting counts
+    batch_size: int = 100  # points in a batch meanwhile
     burn_in_learning_rate: float = 1e-2  # at its peak
-    joint: Joint = Joint()               # what comes then
+    joint: Joint = Joint()  # what comes then
 
     def __post_init__(self) -> None:
         _check_plan(self)
-        if isinstance(self.joint, type) or not hasattr(self.joint, "phases"): raise TypeError(f"joint must be a strategy such as mag.Joint(), not {self.joint!r}")
+        if isinstance(self.joint, type) or not hasattr(self.joint, "phases"):
+            raise TypeError(f"joint must be a strategy such as mag.Joint(), not {self.joint!r}")
 
     @classmethod
     def report(cls, n_epochs: int = 100) -> "BurnIn":
         "The report's recipe for its digits: 5 epochs of burn-in, then its recipe for shapes, at a learning rate of 1e-3."
         return cls(5, 100, 1e-3, Joint.report(n_epochs, 1e-3))
 
-    def phases(self, weighting_coefficient: float, *, learning_rate: float | None = None, max_epochs: int | None = None, batch_size: int | None = None) -> list[Phase]:
+    def phases(
+        self,
+        weighting_coefficient: float,
+        *,
+        learning_rate: float | None = None,
+        max_epochs: int | None = None,
+        batch_size: int | None = None,
+    ) -> list[Phase]:
         "The two phases; `learning_rate` and `max_epochs` go to the second, `batch_size` to the first."
-        first = Phase("burn-in", self.n_burn_in_epochs, batch_size or self.batch_size, learning_rate=self.burn_in_learning_rate)
-        return [first, *self.joint.phases(weighting_coefficient, learning_rate=learning_rate, max_epochs=max_epochs)]
+        first = Phase(
+            "burn-in",
+            self.n_burn_in_epochs,
+            batch_size or self.batch_size,
+            learning_rate=self.burn_in_learning_rate,
+        )
+        return [
+            first,
+            *self.joint.phases(
+                weighting_coefficient, learning_rate=learning_rate, max_epochs=max_epochs
+            ),
+        ]
 
 # %% ../nbs/07_strategies.ipynb #7f16abfd
 @dataclass(frozen=True)
@@ -156,24 +261,50 @@ class PredictorCorrector:
     >>> [phase.name for phase in mag.PredictorCorrector(n_rounds=1).phases(20.0)]
     ['predictor', 'corrector']
     """
-    n_rounds: int = 200           # turns of both
-    n_predictor_epochs: int = 1   # passes over the data in a turn, for the reconstruction
-    n_corrector_epochs: int = 1   # and for the weighting
-    batch_size: int = 100         # points in a predictor's batch
-    learning_rate: float = 1e-2   # of both, constant
-    optimizer: str = "adam"       # or "muon"
 
-    def __post_init__(self) -> None: _check_plan(self)
+    n_rounds: int = 200  # turns of both
+    n_predictor_epochs: int = 1  # passes over the data in a turn, for the reconstruction
+    n_corrector_epochs: int = 1  # and for the weighting
+    batch_size: int = 100  # points in a predictor's batch
+    learning_rate: float = 1e-2  # of both, constant
+    optimizer: str = "adam"  # or "muon"
 
-    def phases(self, weighting_coefficient: float, *, learning_rate: float | None = None, max_epochs: int | None = None, batch_size: int | None = None) -> list[Phase]:
+    def __post_init__(self) -> None:
+        _check_plan(self)
+
+    def phases(
+        self,
+        weighting_coefficient: float,
+        *,
+        learning_rate: float | None = None,
+        max_epochs: int | None = None,
+        batch_size: int | None = None,
+    ) -> list[Phase]:
         "All rounds in turn; `max_epochs` bounds the epochs of both kinds together (but there is one round at least), `learning_rate` is that of both."
-        if not weighting_coefficient: raise ValueError("weighting_coefficient is 0; the corrector would have nothing to minimise. Use Joint() or BurnIn() for an autoencoder without weighting loss")
-        rate, length = learning_rate or self.learning_rate, self.n_predictor_epochs + self.n_corrector_epochs
+        if not weighting_coefficient:
+            raise ValueError(
+                "weighting_coefficient is 0; the corrector would have nothing to minimise. Use Joint() or BurnIn() for an autoencoder without weighting loss"
+            )
+        rate, length = (
+            learning_rate or self.learning_rate,
+            self.n_predictor_epochs + self.n_corrector_epochs,
+        )
         common: Any = dict(optimizer=self.optimizer, learning_rate=rate, schedule="constant")
-        turn = [Phase("predictor", self.n_predictor_epochs, batch_size or self.batch_size, **common),
-                Phase("corrector", self.n_corrector_epochs, reconstruction_coefficient=0.0, weighting_coefficient=weighting_coefficient, **common)]
+        turn = [
+            Phase("predictor", self.n_predictor_epochs, batch_size or self.batch_size, **common),
+            Phase(
+                "corrector",
+                self.n_corrector_epochs,
+                reconstruction_coefficient=0.0,
+                weighting_coefficient=weighting_coefficient,
+                **common,
+            ),
+        ]
         n_rounds = max(1, max_epochs // length) if max_epochs else self.n_rounds
-        if n_rounds > 1_000_000: raise ValueError(f"n_rounds or max_epochs asks for {n_rounds:,} rounds; a plan lists them all and has room for 1,000,000")
+        if n_rounds > 1_000_000:
+            raise ValueError(
+                f"n_rounds or max_epochs asks for {n_rounds:,} rounds; a plan lists them all and has room for 1,000,000"
+            )
         return turn * n_rounds
 
 # %% ../nbs/07_strategies.ipynb #f4ebb199
@@ -187,27 +318,58 @@ class Cells:
     >>> [(phase.name, phase.batch_size) for phase in mag.Cells(cell_size=300).phases(20.0)]
     [('burn-in', 100), ('cells', 300)]
     """
-    n_burn_in_epochs: int = 100          # passes over the data before the weighting counts
-    batch_size: int = 100                # points in a batch meanwhile
+
+    n_burn_in_epochs: int = 100  # passes over the data before the weighting counts
+    batch_size: int = 100  # points in a batch meanwhile
     burn_in_learning_rate: float = 1e-2  # at its peak
-    n_epochs: int = 150                  # passes over the data, cell by cell
-    cell_size: int = 600                 # points in a cell, at most
-    halo: int = 150                      # points around a cell, held where they are
-    learning_rate: float = 3e-3          # at its peak
-    optimizer: str = "muon"              # or "adam"
-    smoothing: float = 0.05              # of the weighting loss "l1"
-    clip_norm: float | None = 0.05       # longest gradient, of loss / (unit of length)²; None: any
+    n_epochs: int = 150  # passes over the data, cell by cell
+    cell_size: int = 600  # points in a cell, at most
+    halo: int = 150  # points around a cell, held where they are
+    learning_rate: float = 3e-3  # at its peak
+    optimizer: str = "muon"  # or "adam"
+    smoothing: float = 0.05  # of the weighting loss "l1"
+    clip_norm: float | None = 0.05  # longest gradient, of loss / (unit of length)²; None: any
 
-    def __post_init__(self) -> None: _check_plan(self)
+    def __post_init__(self) -> None:
+        _check_plan(self)
 
-    def phases(self, weighting_coefficient: float, *, learning_rate: float | None = None, max_epochs: int | None = None, batch_size: int | None = None) -> list[Phase]:
+    def phases(
+        self,
+        weighting_coefficient: float,
+        *,
+        learning_rate: float | None = None,
+        max_epochs: int | None = None,
+        batch_size: int | None = None,
+    ) -> list[Phase]:
         "The two phases; `learning_rate` and `max_epochs` go to the second, `batch_size` is its largest cell."
-        return [Phase("burn-in", self.n_burn_in_epochs, self.batch_size, learning_rate=self.burn_in_learning_rate),
-                Phase("cells", max_epochs or self.n_epochs, batch_size or self.cell_size, "cells", self.halo, weighting_coefficient=weighting_coefficient,
-                      smoothing=self.smoothing, optimizer=self.optimizer, learning_rate=learning_rate or self.learning_rate, clip_norm=self.clip_norm)]
+        return [
+            Phase(
+                "burn-in",
+                self.n_burn_in_epochs,
+                self.batch_size,
+                learning_rate=self.burn_in_learning_rate,
+            ),
+            Phase(
+                "cells",
+                max_epochs or self.n_epochs,
+                batch_size or self.cell_size,
+                "cells",
+                self.halo,
+                weighting_coefficient=weighting_coefficient,
+                smoothing=self.smoothing,
+                optimizer=self.optimizer,
+                learning_rate=learning_rate or self.learning_rate,
+                clip_norm=self.clip_norm,
+            ),
+        ]
 
 # %% ../nbs/07_strategies.ipynb #761cbd87
 def default_strategy(architecture: Any) -> BurnIn:  # what the estimator was given
     "The strategy of an estimator with `strategy=None`."
-    if isinstance(architecture, str) and architecture == "convolutional": return BurnIn(n_burn_in_epochs=20, burn_in_learning_rate=1e-3, joint=Joint(n_epochs=120, learning_rate=1e-2))
+    if isinstance(architecture, str) and architecture == "convolutional":
+        return BurnIn(
+            n_burn_in_epochs=20,
+            burn_in_learning_rate=1e-3,
+            joint=Joint(n_epochs=120, learning_rate=1e-2),
+        )
     return BurnIn()

@@ -41,38 +41,78 @@ def _losses(training, phase, coefficient, rows, around):
     points = training.points if rows is None else training.points[rows]
     latent = training.module.encode(points)
     spread = latent.detach().amax(0) - latent.detach().amin(0)
-    if not torch.isfinite(spread.square().sum()): raise SingularSimilarityError("the network's latent is not finite")
-    with torch.set_grad_enabled(phase.reconstruction_coefficient > 0): reconstructed = reconstruction_loss(training.module.decode(latent), points)
-    if coefficient == 0: return phase.reconstruction_coefficient * reconstructed, (reconstructed.item(), float("nan"), reconstructed.item()), latent
-    wanted, kind = training.input_weighting if rows is None else training.input_weighting[rows], training.weighting_loss
-    found = weighting(latent if around is None else torch.cat([latent, around]), training.scale, solver=training.solver)[:len(latent)]
+    if not torch.isfinite(spread.square().sum()):
+        raise SingularSimilarityError("the network's latent is not finite")
+    with torch.set_grad_enabled(phase.reconstruction_coefficient > 0):
+        reconstructed = reconstruction_loss(training.module.decode(latent), points)
+    if coefficient == 0:
+        return (
+            phase.reconstruction_coefficient * reconstructed,
+            (reconstructed.item(), float("nan"), reconstructed.item()),
+            latent,
+        )
+    wanted, kind = (
+        training.input_weighting if rows is None else training.input_weighting[rows],
+        training.weighting_loss,
+    )
+    found = weighting(
+        latent if around is None else torch.cat([latent, around]),
+        training.scale,
+        solver=training.solver,
+    )[: len(latent)]
     plain = weighting_loss(found.detach(), wanted, kind).item()
-    minimised = phase.reconstruction_coefficient * reconstructed + coefficient * weighting_loss(found, wanted, kind, phase.smoothing)
-    return minimised, (reconstructed.item(), plain, reconstructed.item() + coefficient * plain), latent
+    minimised = phase.reconstruction_coefficient * reconstructed + coefficient * weighting_loss(
+        found, wanted, kind, phase.smoothing
+    )
+    return (
+        minimised,
+        (reconstructed.item(), plain, reconstructed.item() + coefficient * plain),
+        latent,
+    )
 
 # %% ../nbs/08_training.ipynb #f3a5024d
 def _step(training, phase, coefficient, rows=None, around=None):
     "One optimiser step; returns the losses, the gradient's norm and the latents, or None when the step could not be taken."
     training.module.zero_grad(set_to_none=True)
-    try: minimised, losses, latent = _losses(training, phase, coefficient, rows, around)
-    except SingularSimilarityError: return None
-    if not torch.isfinite(minimised): return None
+    try:
+        minimised, losses, latent = _losses(training, phase, coefficient, rows, around)
+    except SingularSimilarityError:
+        return None
+    if not torch.isfinite(minimised):
+        return None
     if phase.keep == "best" and losses[2] < training.best_loss:
-        training.best_loss, training.best_epoch, training.best_state = losses[2], training.epoch, copy.deepcopy(training.module.state_dict())
-    with warnings.catch_warnings():  # a gradient that is right to three digits shows the way down as well as one right to six
+        training.best_loss, training.best_epoch, training.best_state = (
+            losses[2],
+            training.epoch,
+            copy.deepcopy(training.module.state_dict()),
+        )
+    with (
+        warnings.catch_warnings()
+    ):  # a gradient that is right to three digits shows the way down as well as one right to six
         warnings.simplefilter("ignore", RuntimeWarning)
-        (minimised / training.module.unit ** 2).backward()  # optimisers and clipping see the same gradient in any unit of length
-    norm = torch.nn.utils.clip_grad_norm_(training.module.parameters(), phase.clip_norm or float("inf"))
-    if not torch.isfinite(norm): return None
-    training.good_state = [p.detach().clone() for p in training.module.parameters()]  # these parameters gave finite losses and gradients
-    for optimizer in training.optimizers: optimizer.step()
+        (
+            minimised / training.module.unit**2
+        ).backward()  # optimisers and clipping see the same gradient in any unit of length
+    norm = torch.nn.utils.clip_grad_norm_(
+        training.module.parameters(), phase.clip_norm or float("inf")
+    )
+    if not torch.isfinite(norm):
+        return None
+    training.good_state = [
+        p.detach().clone() for p in training.module.parameters()
+    ]  # these parameters gave finite losses and gradients
+    for optimizer in training.optimizers:
+        optimizer.step()
     return (*losses, norm.item()), latent.detach()
 
 # %% ../nbs/08_training.ipynb #ec406b27
 def _batches(n_points, batch_size, generator):
     "Index tensors that split a shuffled 0..n−1 into batches of about `batch_size`; None alone means all points."
-    if batch_size is None or batch_size >= n_points: return [None]
-    return torch.randperm(n_points, generator=generator, device="cpu").tensor_split(max(1, n_points // batch_size))
+    if batch_size is None or batch_size >= n_points:
+        return [None]
+    return torch.randperm(n_points, generator=generator, device="cpu").tensor_split(
+        max(1, n_points // batch_size)
+    )
 
 # %% ../nbs/08_training.ipynb #4ae14ea9
 def _cells(latent, size, generator):
@@ -85,14 +125,19 @@ def _cells(latent, size, generator):
             continue
         direction = torch.randn(latent.shape[1], generator=generator, dtype=latent.dtype)
         share = 0.35 + 0.3 * torch.rand((), generator=generator).item()
-        order, middle = rows[torch.argsort(latent[rows] @ direction)], max(1, int(share * len(rows)))
+        order, middle = (
+            rows[torch.argsort(latent[rows] @ direction)],
+            max(1, int(share * len(rows))),
+        )
         waiting += [order[:middle], order[middle:]]
     return cells
+
 
 def _halo(latent, rows, size):
     "The `size` points outside of the cell `rows` that are nearest to it."
     outside = torch.ones(len(latent), dtype=torch.bool).index_fill_(0, rows, False).nonzero()[:, 0]
-    if len(outside) <= size: return outside
+    if len(outside) <= size:
+        return outside
     distance, _ = cKDTree(latent[rows].numpy()).query(latent[outside].numpy())
     return outside[torch.from_numpy(np.argpartition(distance, size)[:size])]
 
@@ -101,51 +146,124 @@ def _halo(latent, rows, size):
 def _latent(training):
     "The latents of all points as the network has them now, on the CPU."
     latent = torch.cat([training.module.encode(part) for part in training.points.split(1000)]).cpu()
-    return latent.nan_to_num().clamp(-1e15, 1e15)  # cells can be cut from any numbers; it is the step that refuses what has overflowed
+    return latent.nan_to_num().clamp(
+        -1e15, 1e15
+    )  # cells can be cut from any numbers; it is the step that refuses what has overflowed
 
 # %% ../nbs/08_training.ipynb #0933419e
-COLUMNS = ("epoch", "phase", "reconstruction_loss", "weighting_loss", "total_loss", "weighting_coefficient", "learning_rate", "gradient_norm", "n_skipped", "seconds")
+COLUMNS = (
+    "epoch",
+    "phase",
+    "reconstruction_loss",
+    "weighting_loss",
+    "total_loss",
+    "weighting_coefficient",
+    "learning_rate",
+    "gradient_norm",
+    "n_skipped",
+    "seconds",
+)
+
 
 def _epoch(training, phase, number):
     "One epoch of a phase: a record for the history."
     start, sums, taken = time.perf_counter(), torch.zeros(4, dtype=torch.float64, device="cpu"), 0
     latent = _latent(training) if phase.batches == "cells" else None
-    batches = _batches(len(training.points), phase.batch_size, training.generator) if latent is None else _cells(latent, phase.batch_size, training.generator)
+    batches = (
+        _batches(len(training.points), phase.batch_size, training.generator)
+        if latent is None
+        else _cells(latent, phase.batch_size, training.generator)
+    )
     for k, rows in enumerate(batches):
         progress = (number + (k + 1) / len(batches)) / phase.n_epochs
         rate, coefficient = phase.rate_at(progress), phase.coefficient_at(progress)
-        for group in (group for optimizer in training.optimizers for group in optimizer.param_groups): group["lr"] = rate
-        around = None if latent is None else latent[_halo(latent, rows, phase.halo)].to(training.points.device)
+        for group in (
+            group for optimizer in training.optimizers for group in optimizer.param_groups
+        ):
+            group["lr"] = rate
+        around = (
+            None
+            if latent is None
+            else latent[_halo(latent, rows, phase.halo)].to(training.points.device)
+        )
         result = _step(training, phase, coefficient, rows, around)
         training.n_failed = training.n_failed + 1 if result is None else 0
-        if result is None: continue
+        if result is None:
+            continue
         sums, taken = sums + torch.tensor(result[0], dtype=torch.float64, device="cpu"), taken + 1
-        if latent is not None: latent[rows] = result[1].cpu()
+        if latent is not None:
+            latent[rows] = result[1].cpu()
     means = (sums / taken if taken else sums.fill_(float("nan"))).tolist()
-    return dict(zip(COLUMNS, (training.epoch, phase.name, *means[:3], coefficient, rate, means[3], len(batches) - taken, time.perf_counter() - start)))
+    return dict(
+        zip(
+            COLUMNS,
+            (
+                training.epoch,
+                phase.name,
+                *means[:3],
+                coefficient,
+                rate,
+                means[3],
+                len(batches) - taken,
+                time.perf_counter() - start,
+            ),
+        )
+    )
 
 # %% ../nbs/08_training.ipynb #a6b92e17
 class Training:
     "A network in training: what it learns from, how far it is, and what has happened."
-    def __init__(self, 
-                 module: Any,                # an `Autoencoder`
-                 points: torch.Tensor,                # (n, d) tensor on the module's device
-                 input_weighting: torch.Tensor | None,       # (n,), or None when no phase needs it
-                 scale: float,                 # t, one over the unit of distance
-                 *, solver: Any = None,        # for the latent's weighting; None: exact
-                 weighting_loss: str = "l1",   # "l1" or "l2"
-                 seed: int = 0,                # of the shuffling, and of layers that draw numbers
-                 callbacks: Any = (),          # each called with this object after every epoch; True stops
-                 progress: bool = True) -> None:        # a progress bar
-        self.module, self.points, self.input_weighting, self.scale = module, points, input_weighting, scale
-        self.solver, self.weighting_loss, self.seed, self.progress = solver, weighting_loss, seed, progress
-        self.callbacks = sorted(callbacks, key=lambda callback: getattr(callback, "last", False))  # a checkpoint holds what the others did
+
+    def __init__(
+        self,
+        module: Any,  # an `Autoencoder`
+        points: torch.Tensor,  # (n, d) tensor on the module's device
+        input_weighting: torch.Tensor | None,  # (n,), or None when no phase needs it
+        scale: float,  # t, one over the unit of distance
+        *,
+        solver: Any = None,  # for the latent's weighting; None: exact
+        weighting_loss: str = "l1",  # "l1" or "l2"
+        seed: int = 0,  # of the shuffling, and of layers that draw numbers
+        callbacks: Any = (),  # each called with this object after every epoch; True stops
+        progress: bool = True,
+    ) -> None:  # a progress bar
+        self.module, self.points, self.input_weighting, self.scale = (
+            module,
+            points,
+            input_weighting,
+            scale,
+        )
+        self.solver, self.weighting_loss, self.seed, self.progress = (
+            solver,
+            weighting_loss,
+            seed,
+            progress,
+        )
+        self.callbacks = sorted(
+            callbacks, key=lambda callback: getattr(callback, "last", False)
+        )  # a checkpoint holds what the others did
         self.generator = torch.Generator().manual_seed(seed)
-        self.history, self.notes = {column: [] for column in COLUMNS}, {}  # notes: what callbacks want to remember
-        self.phases, self.phase_number, self.phase_epoch = [], 0, 0  # the plan, the phase in progress, how many of its epochs are done
+        self.history, self.notes = (
+            {column: [] for column in COLUMNS},
+            {},
+        )  # notes: what callbacks want to remember
+        self.phases, self.phase_number, self.phase_epoch = (
+            [],
+            0,
+            0,
+        )  # the plan, the phase in progress, how many of its epochs are done
         self.epoch, self.resumed_at, self.n_failed, self.stopped = 0, 0, 0, None
-        self.optimizers, self.all_optimizers, self.frozen = [], {}, False  # frozen: the statistics of batch normalisation
-        self.best_loss, self.best_epoch, self.best_state, self.good_state = float("inf"), None, None, None
+        self.optimizers, self.all_optimizers, self.frozen = (
+            [],
+            {},
+            False,
+        )  # frozen: the statistics of batch normalisation
+        self.best_loss, self.best_epoch, self.best_state, self.good_state = (
+            float("inf"),
+            None,
+            None,
+            None,
+        )
 
     def stop(self, why: str) -> None:
         "Ends the training after this epoch."
@@ -155,74 +273,128 @@ class Training:
         "A copy of the network as it would be if training ended now: in evaluation mode, normalised over all points."
         module = copy.deepcopy(self.module)
         with torch.random.fork_rng(devices=_cuda(self.points.device)):
-            if not self.frozen: calibrate(module, self.points)
+            if not self.frozen:
+                calibrate(module, self.points)
         return module.eval()
 
 # %% ../nbs/08_training.ipynb #4af9e1e3
-def _ends(layers): return layers[:1] + layers[-1:]
+def _ends(layers):
+    return layers[:1] + layers[-1:]
+
 
 def _optimizers(module, phase):
     "The optimisers of a phase: Adam alone, or Muon for the matrices of hidden layers and Adam for everything else."
     parameters = list(module.parameters())
-    outer = [p for part in (module.encoder, module.decoder) for p in _ends([p for p in part.parameters() if p.ndim > 1])]
-    hidden = [p for p in parameters if phase.optimizer == "muon" and p.ndim == 2 and not any(p is q for q in outer)]
+    outer = [
+        p
+        for part in (module.encoder, module.decoder)
+        for p in _ends([p for p in part.parameters() if p.ndim > 1])
+    ]
+    hidden = [
+        p
+        for p in parameters
+        if phase.optimizer == "muon" and p.ndim == 2 and not any(p is q for q in outer)
+    ]
     rest = [p for p in parameters if not any(p is q for q in hidden)]
-    optimizers: list[torch.optim.Optimizer] = [torch.optim.Adam(rest, lr=phase.learning_rate, weight_decay=phase.weight_decay, fused=True)] if rest else []
-    if hidden: optimizers.append(torch.optim.Muon(hidden, lr=phase.learning_rate, weight_decay=0.25, adjust_lr_fn="match_rms_adamw"))
+    optimizers: list[torch.optim.Optimizer] = (
+        [
+            torch.optim.Adam(
+                rest, lr=phase.learning_rate, weight_decay=phase.weight_decay, fused=True
+            )
+        ]
+        if rest
+        else []
+    )
+    if hidden:
+        optimizers.append(
+            torch.optim.Muon(
+                hidden, lr=phase.learning_rate, weight_decay=0.25, adjust_lr_fn="match_rms_adamw"
+            )
+        )
     return optimizers
 
 # %% ../nbs/08_training.ipynb #70b2b2af
 def _run_phase(training, phase, bar):
     "The epochs of one phase that are still to be done, each recorded, shown and passed to the callbacks."
     begins = training.phase_epoch == 0
-    training.optimizers = training.all_optimizers.setdefault(phase.name, _optimizers(training.module, phase))
-    if begins: training.best_loss, training.best_epoch, training.best_state = float("inf"), None, None  # losses of different phases cannot be compared
+    training.optimizers = training.all_optimizers.setdefault(
+        phase.name, _optimizers(training.module, phase)
+    )
+    if begins:
+        training.best_loss, training.best_epoch, training.best_state = (
+            float("inf"),
+            None,
+            None,
+        )  # losses of different phases cannot be compared
     _set_mode(training, phase, begins)
     bar.set_description(phase.name)
     for number in range(training.phase_epoch, phase.n_epochs):
         record = _epoch(training, phase, number)
-        for column, value in record.items(): training.history[column].append(value)
+        for column, value in record.items():
+            training.history[column].append(value)
         training.epoch, training.phase_epoch = training.epoch + 1, training.phase_epoch + 1
         bar.update()
         bar.set_postfix(total=f"{record['total_loss']:.4g}", refresh=False)
-        if training.n_failed >= 20: training.stop("failed")
+        if training.n_failed >= 20:
+            training.stop("failed")
         for callback in training.callbacks:
-            if callback(training) is True: training.stop("callback")
-        if training.stopped: return
+            if callback(training) is True:
+                training.stop("callback")
+        if training.stopped:
+            return
     training.phase_number, training.phase_epoch = training.phase_number + 1, 0
+
 
 def _set_mode(training, phase, begins):
     "Training mode, but with frozen statistics of batch normalisation where batches are no sample of the points."
     training.frozen = training.frozen and not begins
     training.module.train()
-    if phase.batches != "cells": return
-    if begins: calibrate(training.module, training.points)
+    if phase.batches != "cells":
+        return
+    if begins:
+        calibrate(training.module, training.points)
     training.frozen = True
     for layer in training.module.modules():
-        if isinstance(layer, torch.nn.modules.batchnorm._BatchNorm): layer.eval()
+        if isinstance(layer, torch.nn.modules.batchnorm._BatchNorm):
+            layer.eval()
 
 # %% ../nbs/08_training.ipynb #200fe3f5
 def _run(training):
     "The phases that are still to be done; a keyboard interrupt ends them."
-    bar = tqdm(total=sum(p.n_epochs for p in training.phases), initial=training.epoch, disable=not training.progress, unit="epoch")
+    bar = tqdm(
+        total=sum(p.n_epochs for p in training.phases),
+        initial=training.epoch,
+        disable=not training.progress,
+        unit="epoch",
+    )
     try:
-        while training.phase_number < len(training.phases) and not training.stopped: _run_phase(training, training.phases[training.phase_number], bar)
-    except KeyboardInterrupt: training.stopped = "interrupted"
-    finally: bar.close()
+        while training.phase_number < len(training.phases) and not training.stopped:
+            _run_phase(training, training.phases[training.phase_number], bar)
+    except KeyboardInterrupt:
+        training.stopped = "interrupted"
+    finally:
+        bar.close()
+
 
 def _keep(training):
     "Puts back the best network where there is one, the last good one after a failure, and tells the callbacks that this is the end."
-    for column in training.history.values(): del column[training.epoch:]  # an interrupt may have come in the middle of a record
-    if training.best_state is not None: training.module.load_state_dict(training.best_state)
+    for column in training.history.values():
+        del column[training.epoch :]  # an interrupt may have come in the middle of a record
+    if training.best_state is not None:
+        training.module.load_state_dict(training.best_state)
     elif training.stopped == "failed" and training.good_state is not None:
         with torch.no_grad():
-            for parameter, good in zip(training.module.parameters(), training.good_state): parameter.copy_(good)
+            for parameter, good in zip(training.module.parameters(), training.good_state):
+                parameter.copy_(good)
     for callback in training.callbacks:
-        if hasattr(callback, "finish"): callback.finish(training)
+        if hasattr(callback, "finish"):
+            callback.finish(training)
     training.module.zero_grad(set_to_none=True)
 
 # %% ../nbs/08_training.ipynb #c6dc1f2c
-def _cuda(device): return [device] if device.type == "cuda" else []
+def _cuda(device):
+    return [device] if device.type == "cuda" else []
+
 
 @contextmanager
 def _own_generators(device, seed):
@@ -230,63 +402,108 @@ def _own_generators(device, seed):
     with torch.random.fork_rng(devices=_cuda(device)):
         torch.default_generator.manual_seed(seed)
         for cuda in _cuda(device):
-            with torch.cuda.device(cuda): torch.cuda.manual_seed(seed)
+            with torch.cuda.device(cuda):
+                torch.cuda.manual_seed(seed)
         yield
 
 # %% ../nbs/08_training.ipynb #48b162a9
-_REASONS = {"interrupted": "it was interrupted", "failed": "20 steps in a row could not be taken: the latent is singular or a number overflowed"}
+_REASONS = {
+    "interrupted": "it was interrupted",
+    "failed": "20 steps in a row could not be taken: the latent is singular or a number overflowed",
+}
 
-def train(training,          # a `Training`
-          phases,            # `Phase`s, in order
-          resume_from=None,  # a file of `Checkpoint`: go on from there
-         ):
+
+def train(
+    training,  # a `Training`
+    phases,  # `Phase`s, in order
+    resume_from=None,  # a file of `Checkpoint`: go on from there
+):
     "Carries out the phases; returns the training with its history, the module in evaluation mode. Warns when it ended early."
     training.phases = list(phases)
     _check_phases(training.phases, training.module, training.points)
     _check_room(training.phases, training.module, training.points)
     with _own_generators(training.points.device, training.seed):
-        if resume_from is not None: _resume(training, resume_from)
-        try: _run(training)
-        finally: _keep(training)
-        if not training.frozen: calibrate(training.module, training.points)
+        if resume_from is not None:
+            _resume(training, resume_from)
+        try:
+            _run(training)
+        finally:
+            _keep(training)
+        if not training.frozen:
+            calibrate(training.module, training.points)
     if training.stopped in _REASONS:
-        kept = "best" if training.best_state is not None or "best" in training.notes else "last good"
-        warnings.warn(f"training ended at epoch {training.epoch} because {_REASONS[training.stopped]}; the {kept} network is kept", RuntimeWarning, stacklevel=2)
+        kept = (
+            "best" if training.best_state is not None or "best" in training.notes else "last good"
+        )
+        warnings.warn(
+            f"training ended at epoch {training.epoch} because {_REASONS[training.stopped]}; the {kept} network is kept",
+            RuntimeWarning,
+            stacklevel=2,
+        )
     training.module.eval()
     return training
 
 # %% ../nbs/08_training.ipynb #5993fb52
 def _check_phases(phases, module, points):
     "Raises `ValueError` for a plan that cannot be carried out."
-    if not phases: raise ValueError("the strategy has no phases; it must give at least one")
+    if not phases:
+        raise ValueError("the strategy has no phases; it must give at least one")
     for phase in phases:
-        if not isinstance(phase, Phase): raise TypeError(f"a strategy must give Phase objects, not {phase!r}")
-        if phase.weighting_coefficient and phase.batch_size is not None and phase.batches == "shuffled":
-            raise ValueError(f"phase {phase.name!r} asks for the weighting loss on shuffled batches of {phase.batch_size}, which know nothing of their neighbours; "
-                             "set batches='cells', or batch_size=None for all points at once")
-        if phase.batches == "cells" and phase.batch_size is None: raise ValueError(f"phase {phase.name!r} asks for cells of no size; set batch_size to the largest number of points of a cell")
-        if not phase.weighting_coefficient and not phase.reconstruction_coefficient: raise ValueError(f"phase {phase.name!r} minimises nothing; give it a coefficient above 0")
-    if len(points) < 2 and any(isinstance(m, torch.nn.modules.batchnorm._BatchNorm) for m in module.modules()):
-        raise ValueError("points has a single row; an autoencoder needs at least two points to train on")
+        if not isinstance(phase, Phase):
+            raise TypeError(f"a strategy must give Phase objects, not {phase!r}")
+        if (
+            phase.weighting_coefficient
+            and phase.batch_size is not None
+            and phase.batches == "shuffled"
+        ):
+            raise ValueError(
+                f"phase {phase.name!r} asks for the weighting loss on shuffled batches of {phase.batch_size}, which know nothing of their neighbours; "
+                "set batches='cells', or batch_size=None for all points at once"
+            )
+        if phase.batches == "cells" and phase.batch_size is None:
+            raise ValueError(
+                f"phase {phase.name!r} asks for cells of no size; set batch_size to the largest number of points of a cell"
+            )
+        if not phase.weighting_coefficient and not phase.reconstruction_coefficient:
+            raise ValueError(
+                f"phase {phase.name!r} minimises nothing; give it a coefficient above 0"
+            )
+    if len(points) < 2 and any(
+        isinstance(m, torch.nn.modules.batchnorm._BatchNorm) for m in module.modules()
+    ):
+        raise ValueError(
+            "points has a single row; an autoencoder needs at least two points to train on"
+        )
 
 # %% ../nbs/08_training.ipynb #4b809743
 def _bytes_kept(module, points):
     "The bytes that a forward pass over the points keeps for the backward pass."
     module, kept = copy.deepcopy(module).train(), {}
+
     def keep(tensor):
         kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
         return tensor
-    with torch.random.fork_rng(devices=_cuda(points.device)), torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+
+    with (
+        torch.random.fork_rng(devices=_cuda(points.device)),
+        torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor),
+    ):
         answer = module(points)  # lives until the sum is taken, so that no address occurs twice
         return sum(kept.values())
+
 
 def _check_room(phases, module, points):
     "Raises `MemoryError` when the largest batch does not fit."
     batch = max(min(phase.batch_size or len(points), len(points)) for phase in phases)
-    if batch < 1000: return
+    if batch < 1000:
+        return
     each = (_bytes_kept(module, points[:32]) - _bytes_kept(module, points[:16])) / 16
-    require_memory(int(batch * each), f"what the network keeps of {batch:,} points for the backward pass does not fit in memory; "
-                   "use strategy=mag.Cells(), which takes hundreds at a time, or fewer points", points.device)
+    require_memory(
+        int(batch * each),
+        f"what the network keeps of {batch:,} points for the backward pass does not fit in memory; "
+        "use strategy=mag.Cells(), which takes hundreds at a time, or fewer points",
+        points.device,
+    )
 
 # %% ../nbs/08_training.ipynb #248a6ac5
 @dataclass(frozen=True)
@@ -297,20 +514,28 @@ class EarlyStopping:
     >>> mag.EarlyStopping(patience=5)
     EarlyStopping(patience=5, column='total_loss', min_change=0.0)
     """
-    patience: int = 50             # epochs that may pass without a new low
-    column: str = "total_loss"     # of the history
-    min_change: float = 0.0        # how far below the lowest value before them these epochs must get
+
+    patience: int = 50  # epochs that may pass without a new low
+    column: str = "total_loss"  # of the history
+    min_change: float = 0.0  # how far below the lowest value before them these epochs must get
 
     def __post_init__(self) -> None:
         check_positive("patience", self.patience)
         check_positive("min_change", self.min_change, whole=False, or_zero=True)
-        if self.column not in COLUMNS or self.column == "phase": raise ValueError(f"column {self.column!r} is not in the history; choose one of {', '.join(c for c in COLUMNS if c != 'phase')}")
+        if self.column not in COLUMNS or self.column == "phase":
+            raise ValueError(
+                f"column {self.column!r} is not in the history; choose one of {', '.join(c for c in COLUMNS if c != 'phase')}"
+            )
 
     def __call__(self, training: Training) -> bool:
         "True when it is time to stop."
         rows = zip(training.history[self.column], training.history["phase"])
-        values = [math.inf if math.isnan(value) else value for value, phase in rows if phase == training.phases[-1].name]
-        before, recent = values[:-self.patience], values[-self.patience:]
+        values = [
+            math.inf if math.isnan(value) else value
+            for value, phase in rows
+            if phase == training.phases[-1].name
+        ]
+        before, recent = values[: -self.patience], values[-self.patience :]
         return bool(before) and not min(recent) < min(before) - self.min_change
 
 # %% ../nbs/08_training.ipynb #82c28cee
@@ -322,21 +547,32 @@ class BestState:
     >>> mag.BestState(lambda training: training.history["weighting_loss"][-1], every=5).every
     5
     """
-    measure: Callable[[Training], float]   # of the training, as by `training.network()`; lower is better
-    every: int = 1                         # epochs from one measurement to the next
 
-    def __post_init__(self) -> None: check_positive("every", self.every)
+    measure: Callable[
+        [Training], float
+    ]  # of the training, as by `training.network()`; lower is better
+    every: int = 1  # epochs from one measurement to the next
+
+    def __post_init__(self) -> None:
+        check_positive("every", self.every)
 
     def __call__(self, training: Training) -> None:
         "Measures, and remembers the network if it is the best one."
-        if training.epoch % self.every: return
+        if training.epoch % self.every:
+            return
         value = float(self.measure(training))
         if value < training.notes.get("best", {"value": math.inf})["value"]:
-            training.notes["best"] = {"value": value, "epoch": training.epoch, "frozen": training.frozen, "state": copy.deepcopy(training.module.state_dict())}
+            training.notes["best"] = {
+                "value": value,
+                "epoch": training.epoch,
+                "frozen": training.frozen,
+                "state": copy.deepcopy(training.module.state_dict()),
+            }
 
     def finish(self, training: Training) -> None:
         "Puts the best network back."
-        if "state" not in (best := training.notes.get("best", {})): return
+        if "state" not in (best := training.notes.get("best", {})):
+            return
         training.module.load_state_dict(best.pop("state"))
         training.frozen = best.pop("frozen")
 
@@ -349,21 +585,29 @@ class Snapshots:
     >>> mag.Snapshots(every=2)
     Snapshots(every=2)
     """
-    every: int = 10   # epochs from one snapshot to the next
 
-    def __post_init__(self) -> None: check_positive("every", self.every)
+    every: int = 10  # epochs from one snapshot to the next
+
+    def __post_init__(self) -> None:
+        check_positive("every", self.every)
 
     @torch.no_grad()
     def __call__(self, training: Training) -> None:
         "Takes a snapshot when it is time."
         if training.epoch % self.every == 0:
-            training.notes.setdefault("snapshots", {})[training.epoch] = training.network().encode(training.points).cpu()
+            training.notes.setdefault("snapshots", {})[training.epoch] = (
+                training.network().encode(training.points).cpu()
+            )
 
 # %% ../nbs/08_training.ipynb #d4cec948
 def _place(path):
     "`path`, in a folder that is there."
-    if not Path(path).parent.is_dir(): raise FileNotFoundError(f"there is no folder {str(Path(path).parent)!r} to write {Path(path).name!r} in")
+    if not Path(path).parent.is_dir():
+        raise FileNotFoundError(
+            f"there is no folder {str(Path(path).parent)!r} to write {Path(path).name!r} in"
+        )
     return Path(path)
+
 
 @dataclass(frozen=True)
 class LogFile:
@@ -373,18 +617,28 @@ class LogFile:
     >>> mag.LogFile("history.csv")
     LogFile(path='history.csv')
     """
-    path: str | Path   # ends in .csv or .jsonl
+
+    path: str | Path  # ends in .csv or .jsonl
 
     def __post_init__(self) -> None:
-        if _place(self.path).suffix not in (".csv", ".jsonl"): raise ValueError(f"path {str(self.path)!r} must end in .csv or .jsonl")
+        if _place(self.path).suffix not in (".csv", ".jsonl"):
+            raise ValueError(f"path {str(self.path)!r} must end in .csv or .jsonl")
 
     def __call__(self, training: Training) -> None:
         "Adds a line; or, where training began or went on, all lines there are."
         begins = training.epoch == training.resumed_at + 1
-        rows = list(zip(*training.history.values()))[0 if begins else -1:]
+        rows = list(zip(*training.history.values()))[0 if begins else -1 :]
         with open(self.path, "w" if begins else "a", newline="", encoding="utf-8") as file:
-            if Path(self.path).suffix == ".csv": csv.writer(file).writerows([COLUMNS, *rows] if begins else rows)
-            else: file.writelines(json.dumps({c: None if value != value else value for c, value in zip(COLUMNS, row)}) + "\n" for row in rows)
+            if Path(self.path).suffix == ".csv":
+                csv.writer(file).writerows([COLUMNS, *rows] if begins else rows)
+            else:
+                file.writelines(
+                    json.dumps(
+                        {c: None if value != value else value for c, value in zip(COLUMNS, row)}
+                    )
+                    + "\n"
+                    for row in rows
+                )
 
 # %% ../nbs/08_training.ipynb #77df4485
 @dataclass
@@ -394,27 +648,36 @@ class TensorBoard:
     >>> import magnitude_ae as mag
     >>> mag.MagnitudeAutoencoder(callbacks=[mag.TensorBoard("runs")])  # doctest: +SKIP
     """
-    folder: str | Path   # for its event files
+
+    folder: str | Path  # for its event files
     _writer: object = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        if find_spec("tensorboard") is None: raise ImportError("TensorBoard needs the package tensorboard; pip install tensorboard, or use LogFile")
+        if find_spec("tensorboard") is None:
+            raise ImportError(
+                "TensorBoard needs the package tensorboard; pip install tensorboard, or use LogFile"
+            )
 
     def __call__(self, training: Training) -> None:
         "Sends the numbers of the last epoch."
         from torch.utils.tensorboard import SummaryWriter
-        if self._writer is None: self._writer = SummaryWriter(str(self.folder), purge_step=training.resumed_at + 1)
+
+        if self._writer is None:
+            self._writer = SummaryWriter(str(self.folder), purge_step=training.resumed_at + 1)
         for column, values in training.history.items():
-            if column not in ("epoch", "phase") and math.isfinite(values[-1]): self._writer.add_scalar(column, values[-1], training.epoch)
+            if column not in ("epoch", "phase") and math.isfinite(values[-1]):
+                self._writer.add_scalar(column, values[-1], training.epoch)
 
     def finish(self, training: Training) -> None:
         "Closes the event file."
-        if self._writer is not None: self._writer.close()
+        if self._writer is not None:
+            self._writer.close()
         self._writer = None
 
 # %% ../nbs/08_training.ipynb #d179417b
 _FORMAT = 1  # raised when older versions can no longer read what is written
 _WRITERS = {"model": "MagnitudeAutoencoder.save", "checkpoint": "Checkpoint"}
+
 
 def _digest(tensors, about):
     "A checksum of tensors, with their names, types and shapes, and of a description."
@@ -425,15 +688,24 @@ def _digest(tensors, about):
     return sum_.hexdigest()
 
 # %% ../nbs/08_training.ipynb #8adbc8a7
-def write_file(path,      # in a folder that is there
-               kind,      # "model" or "checkpoint"
-               tensors,   # name -> tensor
-               about):    # a dict that can be written as JSON
+def write_file(
+    path,  # in a folder that is there
+    kind,  # "model" or "checkpoint"
+    tensors,  # name -> tensor
+    about,
+):  # a dict that can be written as JSON
     "Writes tensors and a description to one safetensors file, whole or not at all. Raises `OSError`."
-    path, tensors = _place(path), {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+    path, tensors = (
+        _place(path),
+        {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()},
+    )
     about = {"format": _FORMAT, "kind": kind, "version": __version__, **about}
-    about = json.loads(json.dumps(about, default=lambda number: number.item(), allow_nan=False))  # as it will be read
-    content = save(tensors, metadata={"magnitude_ae": json.dumps({**about, "sha256": _digest(tensors, about)})})
+    about = json.loads(
+        json.dumps(about, default=lambda number: number.item(), allow_nan=False)
+    )  # as it will be read
+    content = save(
+        tensors, metadata={"magnitude_ae": json.dumps({**about, "sha256": _digest(tensors, about)})}
+    )
     partial = path.with_name(f"{path.name}.{os.getpid()}-{threading.get_ident()}.partial")
     try:
         with open(partial, "wb") as file:
@@ -449,53 +721,113 @@ def write_file(path,      # in a folder that is there
 def read_file(path, kind):
     "The tensors and the description in a file of `write_file`; runs no code. Raises `FileNotFoundError`, or `ValueError` that says what is wrong with it."
     name, writer = repr(str(path)), _WRITERS[kind]
-    if not Path(path).is_file(): raise FileNotFoundError(f"there is no file {name} to read a {kind} from")
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"there is no file {name} to read a {kind} from")
     try:
         with safe_open(Path(path), framework="pt") as file:
             about = json.loads((file.metadata() or {}).get("magnitude_ae", "null"))
-            tensors = {key: file.get_tensor(key).clone() for key in file.keys()}  # a copy: the file may change later
-    except (SafetensorError, ValueError, RecursionError) as error: raise ValueError(f"{name} is damaged or is not a safetensors file: {error}") from None
-    if not isinstance(about, dict) or not isinstance(about.get("format"), int): raise ValueError(f"{name} was not written by {writer}")
+            tensors = {
+                key: file.get_tensor(key).clone() for key in file.keys()
+            }  # a copy: the file may change later
+    except (SafetensorError, ValueError, RecursionError) as error:
+        raise ValueError(f"{name} is damaged or is not a safetensors file: {error}") from None
+    if not isinstance(about, dict) or not isinstance(about.get("format"), int):
+        raise ValueError(f"{name} was not written by {writer}")
     if about["format"] > _FORMAT:
-        raise ValueError(f"{name} was written by a newer version of magnitude_ae, {about.get('version')}; this is {__version__}: upgrade to read it")
+        raise ValueError(
+            f"{name} was written by a newer version of magnitude_ae, {about.get('version')}; this is {__version__}: upgrade to read it"
+        )
     if about.get("kind") != kind:
-        raise ValueError(f"{name} is a {about.get('kind')} and not a {kind}; give a checkpoint to fit(points, resume_from=...), and a model to MagnitudeAutoencoder.load")
-    if about.pop("sha256", None) != _digest(tensors, about): raise ValueError(f"{name} is damaged: it was changed after {writer} wrote it (its checksum is wrong); use a copy")
+        raise ValueError(
+            f"{name} is a {about.get('kind')} and not a {kind}; give a checkpoint to fit(points, resume_from=...), and a model to MagnitudeAutoencoder.load"
+        )
+    if about.pop("sha256", None) != _digest(tensors, about):
+        raise ValueError(
+            f"{name} is damaged: it was changed after {writer} wrote it (its checksum is wrong); use a copy"
+        )
     return tensors, about
 
 # %% ../nbs/08_training.ipynb #f5f5e7cb
 def _pack(value, tensors, name="state"):
     "`value` as JSON, its tensors moved to the dict `tensors`."
     if isinstance(value, torch.Tensor):
-        while name in tensors: name += "'"
+        while name in tensors:
+            name += "'"
         tensors[name] = value
         return {"tensor": name}
-    if isinstance(value, float) and not math.isfinite(value): return {"number": str(value)}  # JSON has no word for it
-    if isinstance(value, dict) and all(isinstance(key, (str, int)) for key in value): return {"items": [[key, _pack(part, tensors, f"{name}/{key}")] for key, part in value.items()]}
-    if isinstance(value, (list, tuple)): return [_pack(part, tensors, f"{name}/{k}") for k, part in enumerate(value)]
-    if value is None or isinstance(value, (bool, int, float, str, np.generic)): return value
-    raise TypeError(f"{name} is of type {type(value).__name__}; a checkpoint holds tensors, numbers, words and None, lists of them and dicts with names or numbers as keys")
+    if isinstance(value, float) and not math.isfinite(value):
+        return {"number": str(value)}  # JSON has no word for it
+    if isinstance(value, dict) and all(isinstance(key, (str, int)) for key in value):
+        return {
+            "items": [[key, _pack(part, tensors, f"{name}/{key}")] for key, part in value.items()]
+        }
+    if isinstance(value, (list, tuple)):
+        return [_pack(part, tensors, f"{name}/{k}") for k, part in enumerate(value)]
+    if value is None or isinstance(value, (bool, int, float, str, np.generic)):
+        return value
+    raise TypeError(
+        f"{name} is of type {type(value).__name__}; a checkpoint holds tensors, numbers, words and None, lists of them and dicts with names or numbers as keys"
+    )
+
 
 def _unpack(packed, tensors):
     "What was packed."
-    if isinstance(packed, list): return [_unpack(part, tensors) for part in packed]
-    if not isinstance(packed, dict): return packed
-    if "number" in packed: return float(packed["number"])
-    return tensors[packed["tensor"]] if "tensor" in packed else {key: _unpack(part, tensors) for key, part in packed["items"]}
+    if isinstance(packed, list):
+        return [_unpack(part, tensors) for part in packed]
+    if not isinstance(packed, dict):
+        return packed
+    if "number" in packed:
+        return float(packed["number"])
+    return (
+        tensors[packed["tensor"]]
+        if "tensor" in packed
+        else {key: _unpack(part, tensors) for key, part in packed["items"]}
+    )
 
 # %% ../nbs/08_training.ipynb #0981c082
-_STATE = ("epoch", "phase_number", "phase_epoch", "n_failed", "stopped", "frozen", "best_loss", "best_epoch", "best_state", "good_state", "history", "notes", "input_weighting")
+_STATE = (
+    "epoch",
+    "phase_number",
+    "phase_epoch",
+    "n_failed",
+    "stopped",
+    "frozen",
+    "best_loss",
+    "best_epoch",
+    "best_state",
+    "good_state",
+    "history",
+    "notes",
+    "input_weighting",
+)
+
 
 def _state(training):
     "All that changes in a training, as nested dicts and lists of tensors and numbers."
-    optimizers = {name: [o.state_dict()["state"] for o in each] for name, each in training.all_optimizers.items()}
-    generators = {"own": training.generator.get_state(), "cpu": torch.get_rng_state(), "cuda": [torch.cuda.get_rng_state(d) for d in _cuda(training.points.device)]}
-    return {name: getattr(training, name) for name in _STATE} | {"module": training.module.state_dict(), "optimizers": optimizers, "generators": generators}
+    optimizers = {
+        name: [o.state_dict()["state"] for o in each]
+        for name, each in training.all_optimizers.items()
+    }
+    generators = {
+        "own": training.generator.get_state(),
+        "cpu": torch.get_rng_state(),
+        "cuda": [torch.cuda.get_rng_state(d) for d in _cuda(training.points.device)],
+    }
+    return {name: getattr(training, name) for name in _STATE} | {
+        "module": training.module.state_dict(),
+        "optimizers": optimizers,
+        "generators": generators,
+    }
+
 
 def _terms(training):
     "What must be the same when a training goes on."
     terms = {name: getattr(training, name) for name in ("scale", "seed", "weighting_loss")}
-    terms |= {"points": _digest({"points": training.points}, None), "solver": repr(training.solver), "phases": [asdict(p) for p in training.phases]}
+    terms |= {
+        "points": _digest({"points": training.points}, None),
+        "solver": repr(training.solver),
+        "phases": [asdict(p) for p in training.phases],
+    }
     return json.loads(json.dumps(terms, default=lambda number: number.item()))
 
 # %% ../nbs/08_training.ipynb #28ac63d2
@@ -507,9 +839,10 @@ class Checkpoint:
     >>> mag.Checkpoint("run.safetensors", every=10)
     Checkpoint(path='run.safetensors', every=10)
     """
-    path: str | Path   # one safetensors file
-    every: int = 25    # epochs from one writing to the next
-    last = True        # called after all other callbacks, so that what they did is in the file
+
+    path: str | Path  # one safetensors file
+    every: int = 25  # epochs from one writing to the next
+    last = True  # called after all other callbacks, so that what they did is in the file
 
     def __post_init__(self) -> None:
         _place(self.path)
@@ -517,9 +850,15 @@ class Checkpoint:
 
     def __call__(self, training: Training) -> None:
         "Writes when it is time, and when this epoch is the last because something stopped the training."
-        if training.epoch % self.every and not training.stopped: return
+        if training.epoch % self.every and not training.stopped:
+            return
         state = _pack(_state(training), tensors := {})
-        write_file(self.path, "checkpoint", tensors, {"torch": str(torch.__version__), "terms": _terms(training), "state": state})
+        write_file(
+            self.path,
+            "checkpoint",
+            tensors,
+            {"torch": str(torch.__version__), "terms": _terms(training), "state": state},
+        )
 
 # %% ../nbs/08_training.ipynb #0fb27ea3
 def read_checkpoint(path):
@@ -527,16 +866,26 @@ def read_checkpoint(path):
     tensors, about = read_file(path, "checkpoint")
     try:
         terms, state = about["terms"], _unpack(about["state"], tensors)
-        if terms.keys() >= {"scale", "seed"} and state.keys() >= {"module", *_STATE}: return terms, state, about["torch"]
-    except (KeyError, TypeError, ValueError, AttributeError): pass
-    raise ValueError(f"{str(path)!r} does not describe a training of this version; begin anew, without resume_from")
+        if terms.keys() >= {"scale", "seed"} and state.keys() >= {"module", *_STATE}:
+            return terms, state, about["torch"]
+    except (KeyError, TypeError, ValueError, AttributeError):
+        pass
+    raise ValueError(
+        f"{str(path)!r} does not describe a training of this version; begin anew, without resume_from"
+    )
+
 
 def _same_terms(found, wanted, path):
     "Raises `ValueError` naming the first thing that has changed."
     for name, value in wanted.items():
         if found.get(name) != value:
-            both = {"points": "", "phases": " (by its strategy, weighting_coefficient, learning_rate, max_epochs or batch_size)"}.get(name, f" ({found.get(name)!r} there, {value!r} here)")
-            raise ValueError(f"resume_from: {str(path)!r} comes from a training with other {name}{both}; give the points and settings it was begun with, or leave out resume_from")
+            both = {
+                "points": "",
+                "phases": " (by its strategy, weighting_coefficient, learning_rate, max_epochs or batch_size)",
+            }.get(name, f" ({found.get(name)!r} there, {value!r} here)")
+            raise ValueError(
+                f"resume_from: {str(path)!r} comes from a training with other {name}{both}; give the points and settings it was begun with, or leave out resume_from"
+            )
 
 # %% ../nbs/08_training.ipynb #b5fc371e
 @torch.no_grad()
@@ -544,23 +893,50 @@ def _resume(training, path):
     "Puts a training where it was when the checkpoint was written."
     terms, state, version = read_checkpoint(path)
     _same_terms(terms, _terms(training), path)
-    if version != str(torch.__version__): warnings.warn(f"resume_from: {str(path)!r} was written with torch {version}, this is {torch.__version__}: the result may differ in the last digits", RuntimeWarning, stacklevel=3)
+    if version != str(torch.__version__):
+        warnings.warn(
+            f"resume_from: {str(path)!r} was written with torch {version}, this is {torch.__version__}: the result may differ in the last digits",
+            RuntimeWarning,
+            stacklevel=3,
+        )
     try:
         training.module.load_state_dict(state["module"])
         for name, each in state["optimizers"].items():
-            training.all_optimizers[name] = _optimizers(training.module, next(p for p in training.phases if p.name == name))
-            for optimizer, saved in zip(training.all_optimizers[name], each): _restore_optimizer(optimizer, saved)
+            training.all_optimizers[name] = _optimizers(
+                training.module, next(p for p in training.phases if p.name == name)
+            )
+            for optimizer, saved in zip(training.all_optimizers[name], each):
+                _restore_optimizer(optimizer, saved)
         training.generator.set_state(state["generators"]["own"])
         torch.set_rng_state(state["generators"]["cpu"])
-        for device, cuda in zip(_cuda(training.points.device), state["generators"]["cuda"]): torch.cuda.set_rng_state(cuda, device)
-        for name in _STATE: setattr(training, name, state[name])
-    except (KeyError, IndexError, AttributeError, TypeError, ValueError, RuntimeError, StopIteration) as error: raise ValueError(f"resume_from: {str(path)!r} does not fit this network: {error}") from None
-    training.input_weighting = None if training.input_weighting is None else training.input_weighting.to(training.points.device)
+        for device, cuda in zip(_cuda(training.points.device), state["generators"]["cuda"]):
+            torch.cuda.set_rng_state(cuda, device)
+        for name in _STATE:
+            setattr(training, name, state[name])
+    except (
+        KeyError,
+        IndexError,
+        AttributeError,
+        TypeError,
+        ValueError,
+        RuntimeError,
+        StopIteration,
+    ) as error:
+        raise ValueError(f"resume_from: {str(path)!r} does not fit this network: {error}") from None
+    training.input_weighting = (
+        None
+        if training.input_weighting is None
+        else training.input_weighting.to(training.points.device)
+    )
     training.resumed_at = training.epoch
+
 
 def _restore_optimizer(optimizer, saved):
     "What an optimiser remembers of each parameter, laid out in memory as the parameter is."
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     for k, values in saved.items():
         p = parameters[k]
-        optimizer.state[p] = {name: torch.empty_like(p).copy_(v) if v.shape == p.shape else v.to(p.device) for name, v in values.items()}
+        optimizer.state[p] = {
+            name: torch.empty_like(p).copy_(v) if v.shape == p.shape else v.to(p.device)
+            for name, v in values.items()
+        }

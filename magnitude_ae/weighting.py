@@ -17,47 +17,103 @@ import torch
 from scipy.optimize import brentq
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
-from .similarity import Similarity, as_tensor, check_finite, free_bytes, require_memory, restore, distinct, _pairwise, _pullback
-from .solvers import LU, TOLERANCE, Cholesky, Factor, SingularSimilarityError, Solution, Solver, _shift, _substitute
+from magnitude_ae.similarity import (
+    Similarity,
+    as_tensor,
+    check_finite,
+    free_bytes,
+    require_memory,
+    restore,
+    distinct,
+    _pairwise,
+    _pullback,
+)
+from magnitude_ae.solvers import (
+    LU,
+    TOLERANCE,
+    Cholesky,
+    Factor,
+    SingularSimilarityError,
+    Solution,
+    Solver,
+    _shift,
+    _substitute,
+)
 from .fast_solvers import ConjugateGradient
 
 # %% ../nbs/05_weighting.ipynb #38ea4ce7
-_MANY, _MANY_IN_SPACE = 7000, 5000  # points from which conjugate gradients beat a factorisation: in general, and in up to three dimensions
+_MANY, _MANY_IN_SPACE = (
+    7000,
+    5000,
+)  # points from which conjugate gradients beat a factorisation: in general, and in up to three dimensions
+
 
 def _attempts(similarity):
     "Functions that make a factor, the cheapest first, each with a word about itself."
     n, d = len(similarity), similarity.points.shape[1]
     few = n * n * similarity.points.element_size() > free_bytes(similarity.device)
-    if similarity._matrix is None and (few or similarity.device.type == "cpu" and n >= (_MANY_IN_SPACE if d <= 3 else _MANY)):
-        why = "since the dense matrix does not fit in memory" if few else f"the fastest for {n:,} points in {d} dimensions"
+    if similarity._matrix is None and (
+        few or similarity.device.type == "cpu" and n >= (_MANY_IN_SPACE if d <= 3 else _MANY)
+    ):
+        why = (
+            "since the dense matrix does not fit in memory"
+            if few
+            else f"the fastest for {n:,} points in {d} dimensions"
+        )
         yield f"ConjugateGradient, {why}", lambda: _iterative(similarity, 1000 if few else 100)
-    if similarity.dtype == torch.float64 or similarity.metric == "euclidean": yield "Cholesky", lambda: Cholesky().factor(similarity)
+    if similarity.dtype == torch.float64 or similarity.metric == "euclidean":
+        yield "Cholesky", lambda: Cholesky().factor(similarity)
     exact = similarity if similarity.dtype == torch.float64 else similarity.to(torch.float64)
-    if exact is not similarity: yield "Cholesky in float64", lambda: Cholesky().factor(exact)
-    if similarity._matrix is not None: yield "LU, since ζ is not positive definite", lambda: LU().factor(exact)
-    wider = (1e-9, 1e-7, 1e-6) if similarity.metric == "cityblock" else ()  # rectangles: the smallest eigenvalue is of second order there
+    if exact is not similarity:
+        yield "Cholesky in float64", lambda: Cholesky().factor(exact)
+    if similarity._matrix is not None:
+        yield "LU, since ζ is not positive definite", lambda: LU().factor(exact)
+    wider = (
+        (1e-9, 1e-7, 1e-6) if similarity.metric == "cityblock" else ()
+    )  # rectangles: the smallest eigenvalue is of second order there
     for radius in (1e-14, 1e-12, 1e-11, *wider):
-        yield f"Cholesky, points closer than {radius:.0e} merged", lambda: Factor(Cholesky(), exact, _merged(exact, radius))
+        yield (
+            f"Cholesky, points closer than {radius:.0e} merged",
+            lambda: Factor(Cholesky(), exact, _merged(exact, radius)),
+        )
 
 # %% ../nbs/05_weighting.ipynb #c77203f3
 def _merged(similarity, radius):  # radius: in scaled distance, t·d
     "Groups of points chained together by steps shorter than `radius`, in the form of `distinct`."
     detached = similarity.detach()
-    pairs = torch.cat([(detached.distances(rows) * similarity.t < radius).nonzero() + torch.tensor([rows.start, 0], device=similarity.device)
-                       for rows in similarity.tiles()]).cpu().numpy()
+    pairs = (
+        torch.cat(
+            [
+                (detached.distances(rows) * similarity.t < radius).nonzero()
+                + torch.tensor([rows.start, 0], device=similarity.device)
+                for rows in similarity.tiles()
+            ]
+        )
+        .cpu()
+        .numpy()
+    )
     n = len(similarity)
     group = connected_components(coo_array((np.ones(len(pairs)), pairs.T), shape=(n, n)))[1]
     _, first, sizes = np.unique(group, return_index=True, return_counts=True)
-    return tuple(torch.from_numpy(part.astype(np.int64)).to(similarity.device) for part in (first, group, sizes))
+    return tuple(
+        torch.from_numpy(part.astype(np.int64)).to(similarity.device)
+        for part in (first, group, sizes)
+    )
 
 # %% ../nbs/05_weighting.ipynb #63370d13
 _SLOW = 1e10  # numbers to evaluate in every iteration from which a word is due
+
 
 def _iterative(similarity, max_steps):
     "The factor of conjugate gradients, with a warning where they will take long."
     factor = ConjugateGradient(max_steps=max_steps).factor(similarity)
     pairs = factor._tiles.n_entries
-    if pairs > _SLOW: warnings.warn(f"an exact weighting of {len(similarity):,} points evaluates {pairs:.0e} similarities in every iteration; mag.Vecchia() approximates it at linear cost", RuntimeWarning, stacklevel=6)
+    if pairs > _SLOW:
+        warnings.warn(
+            f"an exact weighting of {len(similarity):,} points evaluates {pairs:.0e} similarities in every iteration; mag.Vecchia() approximates it at linear cost",
+            RuntimeWarning,
+            stacklevel=6,
+        )
     return factor
 
 # %% ../nbs/05_weighting.ipynb #b37608cd
@@ -65,40 +121,68 @@ def _weigh(similarity, solver=None):
     "The weighting by the named solver or by the first attempt that is exact: value, factor and a word about it."
     if solver is not None and not isinstance(solver, Solver):
         raise TypeError(f"solver must be a solver such as mag.Cholesky(), or None, not {solver!r}")
-    plan = _attempts(similarity) if solver is None else [(type(solver).__name__, lambda: solver.factor(similarity))]
+    plan = (
+        _attempts(similarity)
+        if solver is None
+        else [(type(solver).__name__, lambda: solver.factor(similarity))]
+    )
     best: Any = None
     failure: Any = None
     for word, attempt in plan:
-        try: factor = attempt()
+        try:
+            factor = attempt()
         except SingularSimilarityError as error:
-            if failure is None or "merged" not in word: failure = error
+            if failure is None or "merged" not in word:
+                failure = error
             continue
         except MemoryError:
-            if best is None: raise
+            if best is None:
+                raise
             break
-        value, facts = factor.value(torch.ones(len(similarity), dtype=factor.similarity.dtype, device=similarity.device))
-        facts.update(word=word, tolerance=max(TOLERANCE[similarity.dtype], factor.tolerance) if solver is None else factor.tolerance)
-        if best is None or facts["estimate"] < best[2]["estimate"]: best = value.to(similarity.dtype), factor, facts
-        if facts["estimate"] <= facts["tolerance"]: break
-    if best is None and solver is None: raise SingularSimilarityError(f"no weighting could be found by any exact solver; the last failure was: {failure}")
-    if best is None: raise failure
+        value, facts = factor.value(
+            torch.ones(len(similarity), dtype=factor.similarity.dtype, device=similarity.device)
+        )
+        facts.update(
+            word=word,
+            tolerance=max(TOLERANCE[similarity.dtype], factor.tolerance)
+            if solver is None
+            else factor.tolerance,
+        )
+        if best is None or facts["estimate"] < best[2]["estimate"]:
+            best = value.to(similarity.dtype), factor, facts
+        if facts["estimate"] <= facts["tolerance"]:
+            break
+    if best is None and solver is None:
+        raise SingularSimilarityError(
+            f"no weighting could be found by any exact solver; the last failure was: {failure}"
+        )
+    if best is None:
+        raise failure
     return best
 
 # %% ../nbs/05_weighting.ipynb #b8a3cf0c
 def _scales(scale):
     "The scales as a list, and whether several were asked for."
-    if isinstance(scale, (torch.Tensor, np.ndarray)): several = scale.ndim > 0
-    else: several = not isinstance(scale, (numbers.Number, str, bytes, dict, set)) and hasattr(scale, "__iter__")
+    if isinstance(scale, (torch.Tensor, np.ndarray)):
+        several = scale.ndim > 0
+    else:
+        several = not isinstance(scale, (numbers.Number, str, bytes, dict, set)) and hasattr(
+            scale, "__iter__"
+        )
     scales = list(scale) if several else [scale]
-    if not scales: raise ValueError("scale is an empty sequence; pass at least one positive number")
+    if not scales:
+        raise ValueError("scale is an empty sequence; pass at least one positive number")
     return scales, several
 
 # %% ../nbs/05_weighting.ipynb #f5ed8a60
-def weighting(points: Any,                  # (n, d) tensor, array, DataFrame or list; (n, n) distances when metric="precomputed"
-              scale: Any = 1.0,               # t, one over the unit of distance; or a sequence of s scales
-              *, metric: str = "euclidean",   # a name that scikit-learn's `pairwise_distances` knows
-              solver: Solver | None = None,             # a solver such as `Cholesky()`; None: exact, the fastest way that is
-             ) -> Any:                        # (n,), or (s, n) for a sequence of scales
+def weighting(
+    points: Any,  # (n, d) tensor, array, DataFrame or list; (n, n) distances when metric="precomputed"
+    scale: Any = 1.0,  # t, one over the unit of distance; or a sequence of s scales
+    *,
+    metric: str = "euclidean",  # a name that scikit-learn's `pairwise_distances` knows
+    solver: Solver
+    | None = None,  # a solver such as `Cholesky()`; None: exact, the fastest way that is
+) -> Any:  # (n,), or (s, n) for a sequence of scales
     """The weighting w of the points, with ζw = 1 and ζ = exp(−scale · d): high on the boundary, low inside.
 
     Differentiable in `points` and `scale` when they are tensors. Warns when the residual is above 1e-6 (float32), 1e-10 (float64) or the solver's own
@@ -122,23 +206,32 @@ def _weighed(similarity, solver):
     "The weighting and what there is to complain about it; the factor is let go unless a gradient needs it."
     value, factor, facts = _weigh(similarity, solver)
     if facts["estimate"] > facts["tolerance"]:
-        return value, (f"the weighting's residual is {facts['estimate']:.1e}, above {facts['tolerance']:.0e} ({facts['word']}); "
-                       + factor.solver._remedy(factor.similarity))
-    if "merged" not in facts["word"]: return value, None
-    return value, ("some points are closer together than rounding can tell; each such group was weighted as one point "
-                   f"and its weight shared equally ({facts['word']})")
+        return value, (
+            f"the weighting's residual is {facts['estimate']:.1e}, above {facts['tolerance']:.0e} ({facts['word']}); "
+            + factor.solver._remedy(factor.similarity)
+        )
+    if "merged" not in facts["word"]:
+        return value, None
+    return value, (
+        "some points are closer together than rounding can tell; each such group was weighted as one point "
+        f"and its weight shared equally ({facts['word']})"
+    )
+
 
 def _warn(complaints):
     "Warns at the caller's caller."
     for complaint in complaints:
-        if complaint: warnings.warn(complaint, RuntimeWarning, stacklevel=3)
+        if complaint:
+            warnings.warn(complaint, RuntimeWarning, stacklevel=3)
 
 # %% ../nbs/05_weighting.ipynb #57b2f7a7
-def magnitude(points: Any,                  # (n, d) tensor, array, DataFrame or list; (n, n) distances when metric="precomputed"
-              scale: Any = 1.0,               # t, one over the unit of distance; or a sequence of s scales
-              *, metric: str = "euclidean",   # a name that scikit-learn's `pairwise_distances` knows
-              solver: Solver | None = None,             # a solver such as `Cholesky()`; None: exact
-             ) -> Any:                        # a number, or (s,) for a sequence of scales
+def magnitude(
+    points: Any,  # (n, d) tensor, array, DataFrame or list; (n, n) distances when metric="precomputed"
+    scale: Any = 1.0,  # t, one over the unit of distance; or a sequence of s scales
+    *,
+    metric: str = "euclidean",  # a name that scikit-learn's `pairwise_distances` knows
+    solver: Solver | None = None,  # a solver such as `Cholesky()`; None: exact
+) -> Any:  # a number, or (s,) for a sequence of scales
     """The magnitude Σw of the points, their effective number: from 1 at small scales to n at large ones. Differentiates, warns and raises as `weighting` does. Source: Leinster (2010).
 
     >>> import magnitude_ae as mag
@@ -154,11 +247,13 @@ def magnitude(points: Any,                  # (n, d) tensor, array, DataFrame or
     return restore(torch.stack(values) if several else values[0], points, *scales)
 
 # %% ../nbs/05_weighting.ipynb #e1565c23
-def solve(points: Any,                  # (n, d) tensor, array, DataFrame or list; (n, n) distances when metric="precomputed"
-          scale: Any = 1.0,               # t, one over the unit of distance
-          *, metric: str = "euclidean",   # a name that scikit-learn's `pairwise_distances` knows
-          solver: Solver | None = None,             # a solver such as `Cholesky()`; None: exact
-         ) -> Solution:            # its value is the weighting, (n,)
+def solve(
+    points: Any,  # (n, d) tensor, array, DataFrame or list; (n, n) distances when metric="precomputed"
+    scale: Any = 1.0,  # t, one over the unit of distance
+    *,
+    metric: str = "euclidean",  # a name that scikit-learn's `pairwise_distances` knows
+    solver: Solver | None = None,  # a solver such as `Cholesky()`; None: exact
+) -> Solution:  # its value is the weighting, (n,)
     """The weighting with its residual, the solver that made it and what to do if it is not good enough. Raises as `weighting` does. Source: report, section 3.3.
 
     >>> import magnitude_ae as mag
@@ -168,7 +263,14 @@ def solve(points: Any,                  # (n, d) tensor, array, DataFrame or lis
     """
     similarity = Similarity(points, scale, metric)
     value, factor, facts = _weigh(similarity, solver)
-    solution = factor._solution(similarity, value, torch.ones_like(value), facts, word=facts["word"], tolerance=facts["tolerance"])
+    solution = factor._solution(
+        similarity,
+        value,
+        torch.ones_like(value),
+        facts,
+        word=facts["word"],
+        tolerance=facts["tolerance"],
+    )
     return replace(solution, value=restore(value, points, scale))
 
 # %% ../nbs/05_weighting.ipynb #00aa0ec6
@@ -180,18 +282,23 @@ def _damped(distances, t, shift, out):
 # %% ../nbs/05_weighting.ipynb #34dca7ae
 class _Magnitudes:
     "Magnitudes of a space at one scale after another."
+
     def __init__(self, space):
         groups = distinct(space)
         self.core = space.detach() if groups is None else space.detach().subset(groups[0])
         self.distances = self.core.distances()
         self.coarse = self.distances.float()
-        self.rooms = torch.empty_like(self.coarse), torch.empty_like(self.distances)  # used again at each scale
+        self.rooms = (
+            torch.empty_like(self.coarse),
+            torch.empty_like(self.distances),
+        )  # used again at each scale
 
     def __call__(self, t):
         "The magnitude at scale t, or None when single precision does not lead to it."
         shift = _shift(self.core.at(t))
         L, failed = Cholesky()._lower(_damped(self.coarse, t, shift, self.rooms[0]))
-        if failed: return None
+        if failed:
+            return None
         M = _damped(self.distances, t, shift, self.rooms[1])
         v, error = _substitute(L, torch.ones_like(self.coarse[:, :1])).double(), None
         for _ in range(4):
@@ -199,21 +306,36 @@ class _Magnitudes:
             d = _substitute(L, r.float()).double()
             error = error or (d.norm() / v.norm()).item()
             sigma, last = (v.sum() + (v * r).sum() + (r * d).sum()).item(), (r * d).sum().item()
-            if not error < 0.01: return None
-            if error * last <= 1e-13 * sigma: return sigma / (1 + (1 - shift) * sigma)
+            if not error < 0.01:
+                return None
+            if error * last <= 1e-13 * sigma:
+                return sigma / (1 + (1 - shift) * sigma)
             v = v + d
 
 # %% ../nbs/05_weighting.ipynb #63a913dc
 def _magnitudes(space, scales, solver=None):
     "The magnitude at each scale, a list of tensors, and what there is to complain about; poles give NaN."
     wanted = any(isinstance(x, torch.Tensor) and x.requires_grad for x in (space.points, *scales))
-    quick = solver is None and not wanted and space._matrix is None and space.dtype == torch.float64 and len(scales) > 1 and space.device.type == "cpu"
-    quick = quick and len(space) < _MANY and 32 * len(space) ** 2 < free_bytes(space.device) / 2 and _Magnitudes(space)
+    quick = (
+        solver is None
+        and not wanted
+        and space._matrix is None
+        and space.dtype == torch.float64
+        and len(scales) > 1
+        and space.device.type == "cpu"
+    )
+    quick = (
+        quick
+        and len(space) < _MANY
+        and 32 * len(space) ** 2 < free_bytes(space.device) / 2
+        and _Magnitudes(space)
+    )
     values, complaints = [], []
     for t in scales:
         value, complaint = quick(space.at(t).t) if quick else None, None
         try:
-            if value is None: row, complaint = _weighed(space.at(t), solver)
+            if value is None:
+                row, complaint = _weighed(space.at(t), solver)
             values.append(row.sum() if value is None else torch.tensor(value, dtype=space.dtype))
         except SingularSimilarityError as error:
             values.append(torch.full((), float("nan"), dtype=space.dtype, device=space.device))
@@ -225,22 +347,31 @@ def _magnitudes(space, scales, solver=None):
 @dataclass(frozen=True, eq=False)
 class MagnitudeFunction:
     "Magnitudes at several scales; unpacks into `scales, values`."
-    scales: Any     # (s,) increasing
-    values: Any     # (s,) magnitudes; NaN where the space has a pole
-    n_points: int   # the limit for large scales, when all points are distinct
-    def __iter__(self) -> Any: return iter((self.scales, self.values))
+
+    scales: Any  # (s,) increasing
+    values: Any  # (s,) magnitudes; NaN where the space has a pole
+    n_points: int  # the limit for large scales, when all points are distinct
+
+    def __iter__(self) -> Any:
+        return iter((self.scales, self.values))
+
     def plot(self, ax: Any = None, **kwargs: Any) -> Any:
         "Axes with the function and its two limits."
         from magnitude_ae import plots
-        scales, values = (part.detach().cpu().numpy() if isinstance(part, torch.Tensor) else part for part in self)
+
+        scales, values = (
+            part.detach().cpu().numpy() if isinstance(part, torch.Tensor) else part for part in self
+        )
         return plots.magnitude_curve(scales, values, ax=ax, n_points=self.n_points, **kwargs)
 
 # %% ../nbs/05_weighting.ipynb #0e43fbe0
-def magnitude_function(points: Any,                # (n, d) tensor, array, DataFrame or list; (n, n) distances when metric="precomputed"
-                       scales: Any = None,           # (s,) scales; None: 50 of them, from one effective point to n
-                       *, metric: str = "euclidean",  # a name that scikit-learn's `pairwise_distances` knows
-                       solver: Solver | None = None,           # a solver such as `Cholesky()`; None: exact
-                      ) -> MagnitudeFunction:
+def magnitude_function(
+    points: Any,  # (n, d) tensor, array, DataFrame or list; (n, n) distances when metric="precomputed"
+    scales: Any = None,  # (s,) scales; None: 50 of them, from one effective point to n
+    *,
+    metric: str = "euclidean",  # a name that scikit-learn's `pairwise_distances` knows
+    solver: Solver | None = None,  # a solver such as `Cholesky()`; None: exact
+) -> MagnitudeFunction:
     """The magnitudes at several scales. At a pole the value is NaN, with a warning. Raises as `weighting` does. Source: Leinster (2010), section 2.2.
 
     >>> import magnitude_ae as mag
@@ -252,9 +383,13 @@ def magnitude_function(points: Any,                # (n, d) tensor, array, DataF
     if scales is None:
         low, high = _scale_range(Similarity(points, 1.0, metric))
         scales = np.geomspace(low, high, 50)
-        if isinstance(points, torch.Tensor): scales = torch.from_numpy(scales).to(as_tensor(points))
+        if isinstance(points, torch.Tensor):
+            scales = torch.from_numpy(scales).to(as_tensor(points))
     listed, several = _scales(scales)
-    if not several: raise ValueError(f"scales must be a sequence of scales, not {scales!r}; for one scale use mag.magnitude")
+    if not several:
+        raise ValueError(
+            f"scales must be a sequence of scales, not {scales!r}; for one scale use mag.magnitude"
+        )
     space = Similarity(points, listed[0], metric)
     values, complaints = _magnitudes(space, listed, solver)
     _warn(complaints)
@@ -265,20 +400,30 @@ def _scale_range(space):
     "Scales at which the distinct points are hardly more than one, and hardly fewer than all: (low, high)."
     groups = distinct(space)
     space = space.detach() if groups is None else space.detach().subset(groups[0])
-    if len(space) == 1: raise ValueError("all points coincide: their magnitude is 1 at every scale, so no scale can be chosen; pass one")
-    nearest = torch.cat([torch.where(D > 0, D, torch.inf).amin(1) for D in map(space.distances, space.tiles())])
-    if not torch.isfinite(nearest).any(): raise ValueError("no two points are a finite distance above zero apart: no scale can be chosen; pass one")
+    if len(space) == 1:
+        raise ValueError(
+            "all points coincide: their magnitude is 1 at every scale, so no scale can be chosen; pass one"
+        )
+    nearest = torch.cat(
+        [torch.where(D > 0, D, torch.inf).amin(1) for D in map(space.distances, space.tiles())]
+    )
+    if not torch.isfinite(nearest).any():
+        raise ValueError(
+            "no two points are a finite distance above zero apart: no scale can be chosen; pass one"
+        )
     typical = nearest[torch.isfinite(nearest)].median().item()
     first = space.distances(slice(0, 1))
     largest = max(first[torch.isfinite(first)].max().item(), typical)
     return 0.01 / largest, 10 / typical
 
 # %% ../nbs/05_weighting.ipynb #8964c0cd
-def magnitude_dimension(points: Any,                  # (n, d) tensor, array, DataFrame or list; (n, n) distances when metric="precomputed"
-                        scale: Any = 1.0,               # t, one over the unit of distance; or a sequence of s scales
-                        *, metric: str = "euclidean",   # a name that scikit-learn's `pairwise_distances` knows
-                        solver: Solver | None = None,             # a solver such as `Cholesky()`; None: exact
-                       ) -> Any:                        # a number, or (s,) for a sequence of scales
+def magnitude_dimension(
+    points: Any,  # (n, d) tensor, array, DataFrame or list; (n, n) distances when metric="precomputed"
+    scale: Any = 1.0,  # t, one over the unit of distance; or a sequence of s scales
+    *,
+    metric: str = "euclidean",  # a name that scikit-learn's `pairwise_distances` knows
+    solver: Solver | None = None,  # a solver such as `Cholesky()`; None: exact
+) -> Any:  # a number, or (s,) for a sequence of scales
     """The instantaneous dimension d log Mag / d log t at a scale. Differentiates, warns and raises as `weighting` does. Source: Andreeva et al. (2023).
 
     >>> import magnitude_ae as mag
@@ -296,18 +441,31 @@ def magnitude_dimension(points: Any,                  # (n, d) tensor, array, Da
 # %% ../nbs/05_weighting.ipynb #fa228542
 def _moment(similarity, w):  # w (n,)
     "wᵀ(D ∘ ζ)w. When a gradient is wanted, through the whole matrix."
-    wanted = any(isinstance(x, torch.Tensor) and x.requires_grad for x in (w, similarity.points, similarity.scale)) and torch.is_grad_enabled()
-    if not wanted: return -_pullback(similarity.detach(), w, w, (False, True))[1].to(w)
-    require_memory(4 * len(w)**2 * w.element_size(), "the gradient of a dimension goes through dense matrices; use fewer points, or detach them", w.device)
+    wanted = (
+        any(
+            isinstance(x, torch.Tensor) and x.requires_grad
+            for x in (w, similarity.points, similarity.scale)
+        )
+        and torch.is_grad_enabled()
+    )
+    if not wanted:
+        return -_pullback(similarity.detach(), w, w, (False, True))[1].to(w)
+    require_memory(
+        4 * len(w) ** 2 * w.element_size(),
+        "the gradient of a dimension goes through dense matrices; use fewer points, or detach them",
+        w.device,
+    )
     D = similarity.distances()
     near = ~torch.isinf(D)
     return w @ (torch.where(near, D, 0) * similarity.block()) @ w
 
 # %% ../nbs/05_weighting.ipynb #02bf2851
-def spread(points: Any,                  # (n, d) tensor, array, DataFrame or list; (n, n) distances when metric="precomputed"
-           scale: Any = 1.0,               # t, one over the unit of distance; or a sequence of s scales
-           *, metric: str = "euclidean",   # a name that scikit-learn's `pairwise_distances` knows
-          ) -> Any:                        # a number, or (s,) for a sequence of scales
+def spread(
+    points: Any,  # (n, d) tensor, array, DataFrame or list; (n, n) distances when metric="precomputed"
+    scale: Any = 1.0,  # t, one over the unit of distance; or a sequence of s scales
+    *,
+    metric: str = "euclidean",  # a name that scikit-learn's `pairwise_distances` knows
+) -> Any:  # a number, or (s,) for a sequence of scales
     """The spread Σ_i 1/Σ_j ζ_ij of the points; differentiable as `weighting` is. Source: Willerton (2015), Spread: a measure of the size of metric spaces. Raises as `weighting` does.
 
     >>> import magnitude_ae as mag
@@ -330,38 +488,79 @@ class WeightedSpace:
     >>> import magnitude_ae as mag; mag.WeightedSpace([[0.0], [1.0], [2.0]]).add([[5.0]]).remove([0]).weighting.round(3)
     array([0.731, 0.684, 0.953])
     """
-    def __init__(self,
-                 points: Any,                # (n, d) tensor, array, DataFrame or list; all distinct
-                 scale: Any = 1.0,             # t, one over the unit of distance
-                 *, metric: str = "euclidean") -> None:  # or "cityblock"
+
+    def __init__(
+        self,
+        points: Any,  # (n, d) tensor, array, DataFrame or list; all distinct
+        scale: Any = 1.0,  # t, one over the unit of distance
+        *,
+        metric: str = "euclidean",
+    ) -> None:  # or "cityblock"
         space = Similarity(points, scale, metric)
-        if space._matrix is not None: raise ValueError(f"WeightedSpace needs coordinates under 'euclidean' or 'cityblock', not metric={metric!r}: a new point comes without its distances")
-        if space.points.requires_grad: raise ValueError("WeightedSpace has no gradient; pass points.detach(), or use mag.weighting")
-        if distinct(space) is not None: raise ValueError("some points coincide; WeightedSpace needs distinct points, mag.weighting does not")
-        self._space, self._like, self._removed = space.detach(torch.float64), points, torch.zeros(0, dtype=torch.long, device=space.device)
+        if space._matrix is not None:
+            raise ValueError(
+                f"WeightedSpace needs coordinates under 'euclidean' or 'cityblock', not metric={metric!r}: a new point comes without its distances"
+            )
+        if space.points.requires_grad:
+            raise ValueError(
+                "WeightedSpace has no gradient; pass points.detach(), or use mag.weighting"
+            )
+        if distinct(space) is not None:
+            raise ValueError(
+                "some points coincide; WeightedSpace needs distinct points, mag.weighting does not"
+            )
+        self._space, self._like, self._removed = (
+            space.detach(torch.float64),
+            points,
+            torch.zeros(0, dtype=torch.long, device=space.device),
+        )
         self._L, _ = Cholesky()._lower(self._space.dense())
         self._update()
 
-    add: Callable[[Any], "WeightedSpace"]; remove: Callable[[Any], "WeightedSpace"]  # defined further down
-    def __len__(self) -> int: return len(self._alive)
-    def __repr__(self) -> str: return f"WeightedSpace(n={len(self)}, scale={self._space.t:g}, magnitude={self.magnitude:g})"
+    add: Callable[[Any], "WeightedSpace"]
+    remove: Callable[[Any], "WeightedSpace"]  # defined further down
+
+    def __len__(self) -> int:
+        return len(self._alive)
+
+    def __repr__(self) -> str:
+        return (
+            f"WeightedSpace(n={len(self)}, scale={self._space.t:g}, magnitude={self.magnitude:g})"
+        )
+
     @property
-    def points(self) -> Any: return restore(self._space.points[self._alive], self._like)  # (n, d)
+    def points(self) -> Any:
+        return restore(self._space.points[self._alive], self._like)  # (n, d)
+
     @property
-    def weighting(self) -> Any: return restore(self._w[self._alive], self._like)  # (n,)
+    def weighting(self) -> Any:
+        return restore(self._w[self._alive], self._like)  # (n,)
+
     @property
-    def magnitude(self) -> float: return self._w.sum().item()
+    def magnitude(self) -> float:
+        return self._w.sum().item()
 
     def deficit(self, points: Any) -> Any:  # (k, d) places
         "1 − c(x)ᵀw at each place, (k,): 0 on the points, 1 far away."
         new, w = self._checked(points), self._w
-        return restore(torch.cat([1 - torch.exp(self._distances(part) * -self._space.t) @ w for part in new.split(max(1, 2**22 // len(w)))]), points)
+        return restore(
+            torch.cat(
+                [
+                    1 - torch.exp(self._distances(part) * -self._space.t) @ w
+                    for part in new.split(max(1, 2**22 // len(w)))
+                ]
+            ),
+            points,
+        )
 
 # %% ../nbs/05_weighting.ipynb #6378f11e
 def _update(self):  # self: WeightedSpace
     "The points that are there, the columns of ζ⁻¹ for those that are not, and the weighting, zero on the latter."
     n = len(self._L)
-    if not torch.isfinite(self._L).all() or (self._L.diagonal() <= 0).any(): raise SingularSimilarityError("points nearly coincide at this scale; remove one of each pair")
+    if not torch.isfinite(self._L).all() or (self._L.diagonal() <= 0).any():
+        raise SingularSimilarityError(
+            "points nearly coincide at this scale; remove one of each pair"
+        )
     here = torch.ones(n, dtype=torch.bool, device=self._L.device)
     here[self._removed] = False
     self._alive, self._gone = here.nonzero()[:, 0], torch.zeros(n, len(self._removed)).to(self._L)
@@ -369,11 +568,14 @@ def _update(self):  # self: WeightedSpace
     self._gone = _substitute(self._L, self._gone)
     self._w = self._solve(here.to(self._L)[:, None])[:, 0]
 
+
 def _solve_here(self, b):  # self: WeightedSpace; b (n, k), zero on removed points
     "ζ⁻¹b on the points that are there."
     v = _substitute(self._L, b)
-    if len(self._removed): v = v - self._gone @ torch.linalg.solve(self._gone[self._removed], v[self._removed])
+    if len(self._removed):
+        v = v - self._gone @ torch.linalg.solve(self._gone[self._removed], v[self._removed])
     return v.index_fill(0, self._removed, 0)
+
 
 WeightedSpace._update, WeightedSpace._solve = _update, _solve_here
 
@@ -381,13 +583,18 @@ WeightedSpace._update, WeightedSpace._solve = _update, _solve_here
 def _checked(self, points):  # self: WeightedSpace
     "New points as a float64 tensor like the old ones."
     new = as_tensor(points).detach().to(self._space.points)
-    if new.shape[1] != self._space.points.shape[1]: raise ValueError(f"points must have {self._space.points.shape[1]} coordinate(s) like those here, not {new.shape[1]}")
+    if new.shape[1] != self._space.points.shape[1]:
+        raise ValueError(
+            f"points must have {self._space.points.shape[1]} coordinate(s) like those here, not {new.shape[1]}"
+        )
     check_finite(new)
     return new
+
 
 def _distances_from(self, new):  # self: WeightedSpace
     "Distances from new points to all points of the factor."
     return _pairwise(new, self._space.points, self._space.metric)
+
 
 def _changed(self, **parts):  # self: WeightedSpace
     "A copy with other parts, brought up to date."
@@ -396,32 +603,49 @@ def _changed(self, **parts):  # self: WeightedSpace
     other._update()
     return other
 
-WeightedSpace._checked, WeightedSpace._distances, WeightedSpace._changed = _checked, _distances_from, _changed
+
+WeightedSpace._checked, WeightedSpace._distances, WeightedSpace._changed = (
+    _checked,
+    _distances_from,
+    _changed,
+)
 
 # %% ../nbs/05_weighting.ipynb #77782ab3
 def _add(self, points: Any) -> WeightedSpace:  # self: WeightedSpace; points (k, d)
     "The space with these points appended, in O(n²k). Raises `ValueError` when one coincides with a point that is there."
-    if len(self._removed): self = self._compacted()
+    if len(self._removed):
+        self = self._compacted()
     new, t = self._checked(points), self._space.t
     both = Similarity(torch.cat([self._space.points, new]), t, self._space.metric)
-    if distinct(both) is not None: raise ValueError("points to add coincide with points that are there, or with each other")
+    if distinct(both) is not None:
+        raise ValueError("points to add coincide with points that are there, or with each other")
     M = torch.linalg.solve_triangular(self._L, torch.exp(self._distances(new) * -t).T, upper=False)
     S = torch.exp(_pairwise(new, new, self._space.metric) * -t) - M.T @ M
     rows = torch.cat([M.T, torch.linalg.cholesky_ex(S)[0]], 1)
     L = torch.cat([torch.nn.functional.pad(self._L, (0, len(new))), rows])
     return self._changed(_space=both, _L=L)
 
-def _remove(self, index: Any) -> WeightedSpace:  # self: WeightedSpace; index: integers, as in `points`
+
+def _remove(
+    self, index: Any
+) -> WeightedSpace:  # self: WeightedSpace; index: integers, as in `points`
     "The space without these points, in O(n²k). Raises `IndexError` for an index out of range, `ValueError` when no point would be left."
-    index = np.atleast_1d(index.cpu().numpy() if isinstance(index, torch.Tensor) else np.asarray(index))
-    if index.size and index.dtype.kind not in "iu": raise TypeError(f"index must hold whole numbers, not {index.dtype}")
-    if index.size and index.max() > len(self): raise IndexError(f"index must lie between 0 and {len(self) - 1}, not {index.max()}")
+    index = np.atleast_1d(
+        index.cpu().numpy() if isinstance(index, torch.Tensor) else np.asarray(index)
+    )
+    if index.size and index.dtype.kind not in "iu":
+        raise TypeError(f"index must hold whole numbers, not {index.dtype}")
+    if index.size and index.max() > len(self):
+        raise IndexError(f"index must lie between 0 and {len(self) - 1}, not {index.max()}")
     index = torch.from_numpy(index.astype(np.int64)).to(self._L.device).unique()
-    if len(index) and not -len(self) <= index.min() <= index.max() < len(self): raise IndexError(f"index must lie between 0 and {len(self) - 1}, not {index.tolist()}")
+    if len(index) and not -len(self) <= index.min() <= index.max() < len(self):
+        raise IndexError(f"index must lie between 0 and {len(self) - 1}, not {index.tolist()}")
     removed = torch.cat([self._removed, self._alive[index]]).unique()
-    if len(removed) == len(self._L): raise ValueError("removing all points would leave no space")
+    if len(removed) == len(self._L):
+        raise ValueError("removing all points would leave no space")
     other = self._changed(_removed=removed)
     return other._compacted() if len(removed) > len(self._L) // 4 else other
+
 
 WeightedSpace.add, WeightedSpace.remove = _add, _remove
 
@@ -429,35 +653,54 @@ WeightedSpace.add, WeightedSpace.remove = _add, _remove
 def _compacted(self):  # self: WeightedSpace
     "The same points with a factor of their own."
     space = self._space.subset(self._alive)
-    return self._changed(_space=space, _L=Cholesky()._lower(space.dense())[0], _removed=self._removed[:0])
+    return self._changed(
+        _space=space, _L=Cholesky()._lower(space.dense())[0], _removed=self._removed[:0]
+    )
+
 
 WeightedSpace._compacted = _compacted
 
 # %% ../nbs/05_weighting.ipynb #1e3158b6
 _FRACTIONS = {"fraction": 0.05, "convergence": 0.95}
 
+
 def _scale_of_magnitude(space, target, solver):
     "The scale at which the magnitude of the space is `target`."
-    def excess(log_t): return _weigh(space.at(float(np.exp(log_t))), solver)[0].double().sum().item() - target
+
+    def excess(log_t):
+        return _weigh(space.at(float(np.exp(log_t))), solver)[0].double().sum().item() - target
+
     low, high = np.log(_scale_range(space))
-    for _ in range(5): low, high = low - 2 * (excess(low) > 0), high + 2 * (excess(high) < 0)
-    if not excess(low) <= 0 <= excess(high): raise ValueError("the magnitude function of this space does not take the value that fraction asks for at any reasonable scale; choose another fraction, or pass a scale")
+    for _ in range(5):
+        low, high = low - 2 * (excess(low) > 0), high + 2 * (excess(high) < 0)
+    if not excess(low) <= 0 <= excess(high):
+        raise ValueError(
+            "the magnitude function of this space does not take the value that fraction asks for at any reasonable scale; choose another fraction, or pass a scale"
+        )
     root = brentq(excess, low, high, xtol=1e-4)
-    if abs(excess(root)) > 0.1 * target: raise ValueError("the magnitude function of this space jumps over the wanted fraction at a pole; pass a scale")
+    if abs(excess(root)) > 0.1 * target:
+        raise ValueError(
+            "the magnitude function of this space jumps over the wanted fraction at a pole; pass a scale"
+        )
     return float(np.exp(root))
 
 # %% ../nbs/05_weighting.ipynb #bccf1b08
 def _scale_of_growth(space, solver):
     "The scale at which the magnitude grows fastest, on logarithmic axes; to a tenth."
+
     def log_magnitude(log_t):
-        try: value = _weigh(space.at(float(np.exp(log_t))), solver)[0].double().sum().item()
-        except SingularSimilarityError: return np.nan
+        try:
+            value = _weigh(space.at(float(np.exp(log_t))), solver)[0].double().sum().item()
+        except SingularSimilarityError:
+            return np.nan
         return np.log(value) if value > 0 else np.nan
+
     low, high = np.log(_scale_range(space))
     for n_steps in (33, 9):  # a coarse look, then a closer one around the best
         grid = np.linspace(low, high, n_steps)
         slopes = np.gradient([log_magnitude(log_t) for log_t in grid], grid)
-        if np.isnan(slopes).all(): raise ValueError("this space has no positive magnitude to watch growing; pass a scale")
+        if np.isnan(slopes).all():
+            raise ValueError("this space has no positive magnitude to watch growing; pass a scale")
         best = int(np.nanargmax(slopes))
         low, high = grid[max(best - 1, 0)], grid[min(best + 1, n_steps - 1)]
     return float(np.exp(grid[best]))
@@ -466,17 +709,23 @@ def _scale_of_growth(space, solver):
 def _scale_of_lowest(loss, scales):
     "The scale at which a function of it is lowest; where it is NaN does not count."
     values = np.array([float(loss(float(t))) for t in scales])
-    if np.isnan(values).all(): raise ValueError("method gave NaN at every scale; let it return a number to minimise")
+    if np.isnan(values).all():
+        raise ValueError("method gave NaN at every scale; let it return a number to minimise")
     return float(np.asarray(scales, dtype=float)[np.nanargmin(values)])
 
 # %% ../nbs/05_weighting.ipynb #5082fb5c
-def choose_scale(points: Any,                  # (n, d) tensor, array, DataFrame or list; (n, n) distances when metric="precomputed"
-                 method: str | Callable[[float], float] = "fraction",       # "fraction": `fraction` of the points effective; "convergence": 95 % of them; "growth": where magnitude grows fastest; or a function t -> loss
-                 *, metric: str = "euclidean",   # a name that scikit-learn's `pairwise_distances` knows
-                 fraction: float | None = None,           # in (0, 1), for method="fraction"; None: 0.05
-                 scales: Any = None,             # the scales at which a function is tried; None: the default's choice times 2⁻⁵, …, 2⁵
-                 solver: Solver | None = None,             # a solver such as `Cholesky()`; None: exact
-                ) -> float:               # t, one over the unit of distance
+def choose_scale(
+    points: Any,  # (n, d) tensor, array, DataFrame or list; (n, n) distances when metric="precomputed"
+    method: str
+    | Callable[
+        [float], float
+    ] = "fraction",  # "fraction": `fraction` of the points effective; "convergence": 95 % of them; "growth": where magnitude grows fastest; or a function t -> loss
+    *,
+    metric: str = "euclidean",  # a name that scikit-learn's `pairwise_distances` knows
+    fraction: float | None = None,  # in (0, 1), for method="fraction"; None: 0.05
+    scales: Any = None,  # the scales at which a function is tried; None: the default's choice times 2⁻⁵, …, 2⁵
+    solver: Solver | None = None,  # a solver such as `Cholesky()`; None: exact
+) -> float:  # t, one over the unit of distance
     """A scale at which the weighting marks the boundary, from the points alone: (Mag − 1) / (n − 1) equals `fraction`, unless another method is named.
 
     Raises `ValueError` when all points coincide, for a `fraction` outside (0, 1), or for an unknown method.
@@ -490,15 +739,25 @@ def choose_scale(points: Any,                  # (n, d) tensor, array, DataFrame
     2.0
     """
     if not callable(method) and not (isinstance(method, str) and method in (*_FRACTIONS, "growth")):
-        raise ValueError(f"method {method!r} is not known; choose one of {', '.join(_FRACTIONS)}, growth, or pass a function of the scale to minimise")
-    if fraction is not None and (callable(method) or method != "fraction"): raise ValueError(f"fraction goes with method='fraction', not {method!r}")
-    if scales is not None and not callable(method): raise ValueError(f"scales goes with a function as method, not {method!r}")
-    if fraction is None: fraction = 0.95 if method == "convergence" else _FRACTIONS["fraction"]
-    if not (isinstance(fraction, numbers.Real) and 0 < fraction < 1): raise ValueError(f"fraction must lie between 0 and 1, not {fraction!r}")
+        raise ValueError(
+            f"method {method!r} is not known; choose one of {', '.join(_FRACTIONS)}, growth, or pass a function of the scale to minimise"
+        )
+    if fraction is not None and (callable(method) or method != "fraction"):
+        raise ValueError(f"fraction goes with method='fraction', not {method!r}")
+    if scales is not None and not callable(method):
+        raise ValueError(f"scales goes with a function as method, not {method!r}")
+    if fraction is None:
+        fraction = 0.95 if method == "convergence" else _FRACTIONS["fraction"]
+    if not (isinstance(fraction, numbers.Real) and 0 < fraction < 1):
+        raise ValueError(f"fraction must lie between 0 and 1, not {fraction!r}")
     space = Similarity(points, 1.0, metric).detach()
-    if scales is not None: return _scale_of_lowest(method, _scales(scales)[0])
-    if method == "growth": return _scale_of_growth(space, solver)
+    if scales is not None:
+        return _scale_of_lowest(method, _scales(scales)[0])
+    if method == "growth":
+        return _scale_of_growth(space, solver)
     groups = distinct(space)
     n = len(space) if groups is None else len(groups[0])
-    found = _scale_of_magnitude(space, fraction * n if method == "convergence" else 1 + fraction * (n - 1), solver)
+    found = _scale_of_magnitude(
+        space, fraction * n if method == "convergence" else 1 + fraction * (n - 1), solver
+    )
     return _scale_of_lowest(method, found * 2.0 ** np.arange(-5, 6)) if callable(method) else found

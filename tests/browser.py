@@ -18,7 +18,9 @@ REQUIRED = "MAGNITUDE_AE_BROWSER"  # set to "required", a missing browser fails 
 NEEDS = "A test in a browser needs"  # how the reason of each such skip begins
 SHOTS = "MAGNITUDE_AE_SCREENSHOTS"  # the folder that keeps the screenshots; without it they go to pytest's temporary folder
 
-LOCAL = re.compile(r"(https?|wss?)://(127\.0\.0\.1|localhost)[:/]|(file|data|blob|about|chrome-extension):")
+LOCAL = re.compile(
+    r"(https?|wss?)://(127\.0\.0\.1|localhost)[:/]|(file|data|blob|about|chrome-extension):"
+)
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
@@ -37,8 +39,14 @@ class Browser:
         page = self.chromium.new_page(**options)
         page.errors = []
         page.route(lambda url: not LOCAL.match(url), self._stop)
-        page.on("websocket", lambda socket: LOCAL.match(socket.url) or self.outside.append(socket.url))
-        page.on("console", lambda message: message.type == "error" and page.errors.append(f"{message.text} ({message.location.get('url', '')})"))
+        page.on(
+            "websocket", lambda socket: LOCAL.match(socket.url) or self.outside.append(socket.url)
+        )
+        page.on(
+            "console",
+            lambda message: message.type == "error"
+            and page.errors.append(f"{message.text} ({message.location.get('url', '')})"),
+        )
         page.on("pageerror", lambda error: page.errors.append(str(error)))
         return page
 
@@ -56,10 +64,16 @@ def demand(*packages):
     """Skips the test that needs a browser and these packages where one is missing; fails it where REQUIRED says so."""
     import pytest
 
-    lacking = [f"{package} (pip install -c constraints.txt -e '.[dev,lab]')" for package in packages if not find_spec(package)]
+    lacking = [
+        f"{package} (pip install -c constraints.txt -e '.[dev,lab]')"
+        for package in packages
+        if not find_spec(package)
+    ]
     lacking += [] if chromium() else ["Chromium (on Debian and Ubuntu: apt-get install chromium)"]
     if lacking:
-        (pytest.fail if os.environ.get(REQUIRED) == "required" else pytest.skip)(f"{NEEDS} {' and '.join(lacking)}")
+        (pytest.fail if os.environ.get(REQUIRED) == "required" else pytest.skip)(
+            f"{NEEDS} {' and '.join(lacking)}"
+        )
 
 
 @contextmanager
@@ -68,7 +82,10 @@ def running():
     from playwright.sync_api import sync_playwright
 
     # Chromium refuses its sandbox to root; without a name server no address outside can even be looked up.
-    arguments = ["--disable-gpu", "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost, EXCLUDE 127.0.0.1"]
+    arguments = [
+        "--disable-gpu",
+        "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost, EXCLUDE 127.0.0.1",
+    ]
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         arguments.append("--no-sandbox")
     with sync_playwright() as playwright:
@@ -82,11 +99,28 @@ def running():
 @contextmanager
 def jupyterlab(folder, home):
     """JupyterLab on loopback, its root `folder`: an object with `url` and `token`. Gone after the block, kernels too."""
-    settings = home / "settings" / "@jupyterlab" / "apputils-extension" / "notification.jupyterlab-settings"
+    settings = (
+        home
+        / "settings"
+        / "@jupyterlab"
+        / "apputils-extension"
+        / "notification.jupyterlab-settings"
+    )
     settings.parent.mkdir(parents=True)
     settings.write_text(json.dumps({"fetchNews": "false", "checkForUpdates": False}))
-    options = ["--allow-root", "--no-browser", "--ip=127.0.0.1", "--port=0", f"--ServerApp.root_dir={folder}", "--LanguageServerManager.autodetect=False"]
-    options += ["--LabApp.extension_manager=readonly", "--LabApp.news_url=None", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"]
+    options = [
+        "--allow-root",
+        "--no-browser",
+        "--ip=127.0.0.1",
+        "--port=0",
+        f"--ServerApp.root_dir={folder}",
+        "--LanguageServerManager.autodetect=False",
+    ]
+    options += [
+        "--LabApp.extension_manager=readonly",
+        "--LabApp.news_url=None",
+        "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+    ]
     with _jupyter(["jupyterlab", *options, "--expose-app-in-browser"], folder, home) as server:
 
         def address():
@@ -117,11 +151,24 @@ def voila(folder, notebook, home):
 def _jupyter(command, folder, home):
     "A Jupyter process that writes nowhere but into `folder` and `home`."
     server = SimpleNamespace(token=secrets.token_hex(16), log=home / "log")
-    environment = os.environ | {f"JUPYTER_{name}_DIR": str(home / name.lower()) for name in ("CONFIG", "DATA", "RUNTIME")}
-    environment |= {"JUPYTERLAB_SETTINGS_DIR": str(home / "settings"), "JUPYTERLAB_WORKSPACES_DIR": str(home / "workspaces"), "IPYTHONDIR": str(home / "ipython")}
+    environment = os.environ | {
+        f"JUPYTER_{name}_DIR": str(home / name.lower()) for name in ("CONFIG", "DATA", "RUNTIME")
+    }
+    environment |= {
+        "JUPYTERLAB_SETTINGS_DIR": str(home / "settings"),
+        "JUPYTERLAB_WORKSPACES_DIR": str(home / "workspaces"),
+        "IPYTHONDIR": str(home / "ipython"),
+    }
     environment |= {"JUPYTER_TOKEN": server.token, "TMPDIR": str(home), "MPLBACKEND": ""}
     with server.log.open("w") as log:
-        server.process = subprocess.Popen([sys.executable, "-m", *command], cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        server.process = subprocess.Popen(
+            [sys.executable, "-m", *command],
+            cwd=folder,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+        )
     try:
         yield server
     finally:
@@ -149,14 +196,21 @@ def _until(answer, server, seconds=60):
 def open_notebook(page, server, name):
     """Opens a notebook in JupyterLab and waits until its kernel is ready."""
     page.goto(f"{server.url}lab/tree/{name}?token={server.token}")
-    page.wait_for_function("window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel?.status == 'idle'", timeout=60_000)
+    page.wait_for_function(
+        "window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel?.status == 'idle'",
+        timeout=60_000,
+    )
 
 
 def run_all(page, seconds=240):
     """Runs all cells, as Run > Run All Cells does, and gives their outputs."""
-    page.evaluate("window.ran = false; jupyterapp.commands.execute('notebook:run-all-cells').finally(() => { window.ran = true }); 0")
+    page.evaluate(
+        "window.ran = false; jupyterapp.commands.execute('notebook:run-all-cells').finally(() => { window.ran = true }); 0"
+    )
     page.wait_for_function("window.ran", timeout=1000 * seconds)
-    return page.evaluate("jupyterapp.shell.currentWidget.content.model.toJSON().cells.flatMap((cell) => cell.outputs ?? [])")
+    return page.evaluate(
+        "jupyterapp.shell.currentWidget.content.model.toJSON().cells.flatMap((cell) => cell.outputs ?? [])"
+    )
 
 
 def settle(explorer):

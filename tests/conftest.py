@@ -29,8 +29,16 @@ def pytest_terminal_summary(terminalreporter):
         for name, value in report.user_properties:
             if name == "browser" and report.when == "call":
                 terminalreporter.write_line(value)
-    reasons = [str(report.longrepr[-1]) for report in terminalreporter.getreports("skipped") if isinstance(report.longrepr, tuple)]
-    if lacking := Counter(reason.removeprefix("Skipped: ") for reason in reasons if NEEDS in reason):
-        terminalreporter.section("THE TESTS IN A BROWSER WERE SKIPPED", sep="!", red=True, bold=True)
+    reasons = [
+        str(report.longrepr[-1])
+        for report in terminalreporter.getreports("skipped")
+        if isinstance(report.longrepr, tuple)
+    ]
+    if lacking := Counter(
+        reason.removeprefix("Skipped: ") for reason in reasons if NEEDS in reason
+    ):
+        terminalreporter.section(
+            "THE TESTS IN A BROWSER WERE SKIPPED", sep="!", red=True, bold=True
+        )
         for reason, count in lacking.items():
             terminalreporter.write_line(f"{count} tests: {reason}")

@@ -62,10 +62,14 @@ class KnownSpace:
         "The relative error to ask for: 1e-10 (1e-4 in float32), more only where rounding the distances alone costs more."
         eps = float(np.finfo(dtype).eps)
         amplified = 2000 * eps * min(1.0, scale) ** -self.growth if self.growth else 0.0
-        if self.metric == "cityblock":  # the smallest eigenvalue of a rectangle is the product of its sides: both may be small
+        if (
+            self.metric == "cityblock"
+        ):  # the smallest eigenvalue of a rectangle is the product of its sides: both may be small
             axes = [np.unique(axis) for axis in self.points.T]
             sides = np.prod([min(1.0, scale * np.diff(axis).min(initial=np.inf)) for axis in axes])
-            amplified = max(amplified, eps * min(1.0, scale * sum(np.ptp(axis) for axis in axes)) / sides)
+            amplified = max(
+                amplified, eps * min(1.0, scale * sum(np.ptp(axis) for axis in axes)) / sides
+            )
         return max(1e-10 if dtype == "float64" else 1e-4, amplified)
 
     def __str__(self):
@@ -78,7 +82,11 @@ def _line(positions):  # integers, in 64ths
     gaps = [Decimal(positions[b] - positions[a]) / 64 for a, b in zip(order, order[1:])]
 
     def weighting(t):
-        halves = [Decimal(1), *[_tanh_half(t * gap) for gap in gaps], Decimal(1)]  # beyond the ends: a gap without end
+        halves = [
+            Decimal(1),
+            *[_tanh_half(t * gap) for gap in gaps],
+            Decimal(1),
+        ]  # beyond the ends: a gap without end
         weights = [Decimal(0)] * len(positions)
         for place, index in enumerate(order):
             weights[index] = (halves[place] + halves[place + 1]) / 2
@@ -97,12 +105,20 @@ def two_points(distance=96):  # in 64ths
     def magnitude(t):
         return 1 + _tanh_half(t * Decimal(distance) / 64)
 
-    return KnownSpace(f"two points {distance}/64 apart", np.array([[0.0], [distance / 64]]), "euclidean", weighting, magnitude)
+    return KnownSpace(
+        f"two points {distance}/64 apart",
+        np.array([[0.0], [distance / 64]]),
+        "euclidean",
+        weighting,
+        magnitude,
+    )
 
 
 def line(positions):  # distinct integers, in 64ths, in any order
     points = np.array(positions, dtype=float)[:, None] / 64
-    return KnownSpace(f"line of {len(positions)} points", points, "euclidean", *_line(list(positions)))
+    return KnownSpace(
+        f"line of {len(positions)} points", points, "euclidean", *_line(list(positions))
+    )
 
 
 def equidistant(n=5, edge=64):  # edge in 64ths
@@ -111,7 +127,13 @@ def equidistant(n=5, edge=64):  # edge in 64ths
     def magnitude(t):
         return n / (1 + (n - 1) * (-t * Decimal(edge) / 64).exp())
 
-    return KnownSpace(f"{n} equidistant points", np.eye(n) * edge / 128, "cityblock", lambda t: [magnitude(t) / n] * n, magnitude)
+    return KnownSpace(
+        f"{n} equidistant points",
+        np.eye(n) * edge / 128,
+        "cityblock",
+        lambda t: [magnitude(t) / n] * n,
+        magnitude,
+    )
 
 
 def cycle(n):
@@ -125,7 +147,14 @@ def cycle(n):
             return n * (1 - q) / (1 + q - 2 * q ** ((n + 1) // 2))
         return n * (1 - q) / ((1 + q) * (1 - q ** (n // 2)))
 
-    return KnownSpace(f"cycle of {n}", distances, "precomputed", lambda t: [magnitude(t) / n] * n, magnitude, growth=1 - n % 2)
+    return KnownSpace(
+        f"cycle of {n}",
+        distances,
+        "precomputed",
+        lambda t: [magnitude(t) / n] * n,
+        magnitude,
+        growth=1 - n % 2,
+    )
 
 
 K32_POLE = float(np.log(2) / 2)
@@ -146,7 +175,9 @@ def k32():
         q = (-t).exp()
         return (5 - 7 * q) / ((1 + q) * (1 - 2 * q * q))
 
-    return KnownSpace("K_{3,2}", distances, "precomputed", weighting, magnitude, positive_definite=False, growth=1)
+    return KnownSpace(
+        "K_{3,2}", distances, "precomputed", weighting, magnitude, positive_definite=False, growth=1
+    )
 
 
 def grid(first, second):  # positions on two axes, in 64ths
@@ -160,10 +191,14 @@ def grid(first, second):  # positions on two axes, in 64ths
     def magnitude(t):
         return size_first(t) * size_second(t)
 
-    return KnownSpace(f"grid of {len(first)}x{len(second)}", points, "cityblock", weighting, magnitude, growth=1)
+    return KnownSpace(
+        f"grid of {len(first)}x{len(second)}", points, "cityblock", weighting, magnitude, growth=1
+    )
 
 
-def join(first, second, apart=512):  # positions on two lines, and the distance between them, in 64ths
+def join(
+    first, second, apart=512
+):  # positions on two lines, and the distance between them, in 64ths
     "Two lines, each point of one equally far from each point of the other (at least half as far as either is long)."
     lines = [np.array(positions, dtype=float) / 64 for positions in (first, second)]
     blocks = [np.abs(x[:, None] - x) for x in lines]
@@ -174,13 +209,21 @@ def join(first, second, apart=512):  # positions on two lines, and the distance 
     def weighting(t):
         q, a, b = (-t * Decimal(apart) / 64).exp(), size_first(t), size_second(t)
         below = 1 - q * q * a * b
-        return [w * (1 - q * b) / below for w in weigh_first(t)] + [w * (1 - q * a) / below for w in weigh_second(t)]
+        return [w * (1 - q * b) / below for w in weigh_first(t)] + [
+            w * (1 - q * a) / below for w in weigh_second(t)
+        ]
 
     def magnitude(t):
         q, a, b = (-t * Decimal(apart) / 64).exp(), size_first(t), size_second(t)
         return (a + b - 2 * q * a * b) / (1 - q * q * a * b)
 
-    return KnownSpace(f"join of {len(first)} and {len(second)} points", distances, "precomputed", weighting, magnitude)
+    return KnownSpace(
+        f"join of {len(first)} and {len(second)} points",
+        distances,
+        "precomputed",
+        weighting,
+        magnitude,
+    )
 
 
 def polygon(n, radius=2.0):
@@ -192,13 +235,17 @@ def polygon(n, radius=2.0):
     def magnitude(t):
         return n / sum((-t * chord).exp() for chord in chords)
 
-    return KnownSpace(f"regular polygon of {n}", points, "euclidean", lambda t: [magnitude(t) / n] * n, magnitude)
+    return KnownSpace(
+        f"regular polygon of {n}", points, "euclidean", lambda t: [magnitude(t) / n] * n, magnitude
+    )
 
 
 def six_points():
     "Two triples, sides 1 and 2, cross distances 1: a metric space whose magnitude tends to 6/5, not 1, as t goes to 0."
     side = np.array([0, 0, 0, 1, 1, 1])
-    distances = np.where(side[:, None] != side, 1.0, np.where(side == 1, 2.0, 1.0)) * (1 - np.eye(6))
+    distances = np.where(side[:, None] != side, 1.0, np.where(side == 1, 2.0, 1.0)) * (
+        1 - np.eye(6)
+    )
 
     def weighting(t):
         q = (-t).exp()
@@ -209,7 +256,15 @@ def six_points():
     def magnitude(t):
         return sum(weighting(t))
 
-    return KnownSpace("six points", distances, "precomputed", weighting, magnitude, positive_definite=False, growth=2)
+    return KnownSpace(
+        "six points",
+        distances,
+        "precomputed",
+        weighting,
+        magnitude,
+        positive_definite=False,
+        growth=2,
+    )
 
 
 def _positions(n, seed):

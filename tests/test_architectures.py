@@ -9,7 +9,15 @@ from torch import nn
 from torch.testing import assert_close
 
 import magnitude_ae as mag
-from magnitude_ae.architectures import Autoencoder, ConvolutionalAutoencoder, LinearAutoencoder, _FromOnePixel, _MixChannels, build, calibrate
+from magnitude_ae.architectures import (
+    Autoencoder,
+    ConvolutionalAutoencoder,
+    LinearAutoencoder,
+    _FromOnePixel,
+    _MixChannels,
+    build,
+    calibrate,
+)
 
 IMAGES = np.random.default_rng(0).random((12, 20, 20))
 
@@ -25,7 +33,16 @@ def noise(*shape, dtype=torch.float32):
 
 
 def quick(**settings):
-    return mag.MagnitudeAutoencoder(**{"architecture": "convolutional", "scale": 0.5, "strategy": mag.Joint(2, learning_rate=1e-3), "progress": False, "random_state": 0, **settings})
+    return mag.MagnitudeAutoencoder(
+        **{
+            "architecture": "convolutional",
+            "scale": 0.5,
+            "strategy": mag.Joint(2, learning_rate=1e-3),
+            "progress": False,
+            "random_state": 0,
+            **settings,
+        }
+    )
 
 
 # ---- the report's layers
@@ -38,7 +55,11 @@ def layers(module, *kinds):
 def sizes(layer):
     if isinstance(layer, nn.Linear):
         return layer.in_features, layer.out_features
-    assert layer.kernel_size[0] == layer.kernel_size[1] and layer.stride == (1, 1) and not any(layer.padding)
+    assert (
+        layer.kernel_size[0] == layer.kernel_size[1]
+        and layer.stride == (1, 1)
+        and not any(layer.padding)
+    )
     return layer.in_channels, layer.out_channels, layer.kernel_size[0]
 
 
@@ -46,9 +67,27 @@ def test_the_layers_of_the_report():
     "Section 3.2: 576-1000-500-250-2-250-500-1000 between convolutions of 9, 9 and 12, 17, 1."
     module = ConvolutionalAutoencoder()
     weighted = nn.Linear, nn.Conv2d, nn.ConvTranspose2d
-    assert [sizes(layer) for layer in layers(module.encoder, *weighted)] == [(1, 8, 9), (8, 4, 9), (576, 1000), (1000, 500), (500, 250), (250, 2)]
-    assert [sizes(layer) for layer in layers(module.decoder, *weighted)] == [(2, 250), (250, 500), (500, 1000), (1000, 4, 12), (4, 4, 17), (4, 1, 1)]
-    assert [type(layer) for layer in layers(module.decoder, nn.ConvTranspose2d, nn.Conv2d)] == [_FromOnePixel, nn.ConvTranspose2d, _MixChannels]
+    assert [sizes(layer) for layer in layers(module.encoder, *weighted)] == [
+        (1, 8, 9),
+        (8, 4, 9),
+        (576, 1000),
+        (1000, 500),
+        (500, 250),
+        (250, 2),
+    ]
+    assert [sizes(layer) for layer in layers(module.decoder, *weighted)] == [
+        (2, 250),
+        (250, 500),
+        (500, 1000),
+        (1000, 4, 12),
+        (4, 4, 17),
+        (4, 1, 1),
+    ]
+    assert [type(layer) for layer in layers(module.decoder, nn.ConvTranspose2d, nn.Conv2d)] == [
+        _FromOnePixel,
+        nn.ConvTranspose2d,
+        _MixChannels,
+    ]
     assert isinstance(list(module.decoder)[-1], nn.Tanh), "the decoder ends in Tanh"
 
 
@@ -56,7 +95,12 @@ def test_the_layers_of_the_report():
 def test_every_hidden_layer_is_activated_and_every_hidden_linear_layer_normalised(batch_norm):
     module = ConvolutionalAutoencoder(batch_norm=batch_norm)
     for part in (module.encoder, module.decoder):
-        order = [type(layer).__name__.strip("_") for layer in layers(part, nn.Linear, nn.Conv2d, nn.ConvTranspose2d, nn.SiLU, nn.BatchNorm1d)]
+        order = [
+            type(layer).__name__.strip("_")
+            for layer in layers(
+                part, nn.Linear, nn.Conv2d, nn.ConvTranspose2d, nn.SiLU, nn.BatchNorm1d
+            )
+        ]
         weighted = [k for k, name in enumerate(order) if name not in ("SiLU", "BatchNorm1d")]
         assert all(order[k + 1] == "SiLU" for k in weighted[:-1]) and weighted[-1] == len(order) - 1
         for k in weighted[:-1]:
@@ -71,8 +115,10 @@ def test_own_activation():
 # ---- layers made fast
 
 
-FAST = {"one pixel": (_FromOnePixel(7, 4, 12), nn.ConvTranspose2d, (5, 7, 1, 1)),
-        "mix": (_MixChannels(4, 1, 1), nn.Conv2d, (5, 4, 9, 9))}
+FAST = {
+    "one pixel": (_FromOnePixel(7, 4, 12), nn.ConvTranspose2d, (5, 7, 1, 1)),
+    "mix": (_MixChannels(4, 1, 1), nn.Conv2d, (5, 4, 9, 9)),
+}
 
 
 @pytest.mark.parametrize("last", [True, False], ids=["channels last", "channels first"])
@@ -98,7 +144,9 @@ def test_the_whole_decoder_is_that_of_torch():
     own = nn.Sequential(*copy.deepcopy(list(module.decoder)))
     for k, layer in enumerate(own):
         if isinstance(layer, _FromOnePixel | _MixChannels):
-            plain = (nn.ConvTranspose2d if isinstance(layer, _FromOnePixel) else nn.Conv2d)(*sizes(layer)).double()
+            plain = (nn.ConvTranspose2d if isinstance(layer, _FromOnePixel) else nn.Conv2d)(
+                *sizes(layer)
+            ).double()
             plain.load_state_dict(layer.state_dict())
             own[k] = plain
     latent = noise(6, 2, dtype=torch.float64)
@@ -119,7 +167,10 @@ def test_other_images(side, n_components):
 
 @pytest.mark.parametrize("n_features", [1, 3, 256, 783, 785, 28 * 27])
 def test_what_is_not_square_or_too_small(n_features):
-    with pytest.raises(ValueError, match=f"{n_features} columns.*square images of at least 17 by 17.*architecture='linear'"):
+    with pytest.raises(
+        ValueError,
+        match=f"{n_features} columns.*square images of at least 17 by 17.*architecture='linear'",
+    ):
         build("convolutional", n_features, 2)
 
 
@@ -143,18 +194,29 @@ def test_the_units_of_pixels_map_their_range_to_that_of_tanh():
     pixels = torch.from_numpy(IMAGES).flatten(1)
     module = ConvolutionalAutoencoder(400).fit_units(pixels)
     inside = (pixels - module.centre) / module.unit
-    assert_close(torch.stack([inside.min(), inside.max()]), torch.tensor([-1.0, 1.0], dtype=torch.float64))
+    assert_close(
+        torch.stack([inside.min(), inside.max()]), torch.tensor([-1.0, 1.0], dtype=torch.float64)
+    )
 
 
 @pytest.mark.parametrize("low, high", [(0.0, 1.0), (0.0, 255.0), (-3.0, -1.0)])
-@pytest.mark.parametrize("median, expected", [(0.0, 0.02), (0.5, 0.5), (0.7, 0.7), (1.0, 0.98)], ids=["black", "grey", "light", "white"])
+@pytest.mark.parametrize(
+    "median, expected",
+    [(0.0, 0.02), (0.5, 0.5), (0.7, 0.7), (1.0, 0.98)],
+    ids=["black", "grey", "light", "white"],
+)
 def test_the_decoder_starts_at_the_median_pixel(median, expected, low, high):
     "Within Tanh's reach: a channel that says nothing is drawn as the median, a fiftieth inside of the range at most."
     pixels = torch.zeros(5, 400)
     pixels[:, 0], pixels[:, 1], pixels[:, 2:] = 0.0, 1.0, median
     module = seeded(ConvolutionalAutoencoder, 400).fit_units(low + (high - low) * pixels)
     silent = module.centre + module.unit * module.decoder[-3:](torch.zeros(2, 4, 20, 20))
-    assert_close(silent, torch.full((2, 400), low + (high - low) * expected), rtol=1e-5, atol=1e-5 * (high - low))
+    assert_close(
+        silent,
+        torch.full((2, 400), low + (high - low) * expected),
+        rtol=1e-5,
+        atol=1e-5 * (high - low),
+    )
 
 
 def test_images_of_one_grey_have_a_unit():
@@ -179,11 +241,24 @@ def test_reconstructions_stay_within_the_range_of_pixels(low, high):
 
 def pair_with_images():
     "A pair of modules with a normalisation of channels, and one of features behind it."
-    encoder = nn.Sequential(nn.Unflatten(1, (1, 20, 20)), nn.Conv2d(1, 3, 5), nn.BatchNorm2d(3), nn.SiLU(), nn.Flatten(), nn.Linear(768, 16), nn.BatchNorm1d(16), nn.Linear(16, 2))
+    encoder = nn.Sequential(
+        nn.Unflatten(1, (1, 20, 20)),
+        nn.Conv2d(1, 3, 5),
+        nn.BatchNorm2d(3),
+        nn.SiLU(),
+        nn.Flatten(),
+        nn.Linear(768, 16),
+        nn.BatchNorm1d(16),
+        nn.Linear(16, 2),
+    )
     return Autoencoder(encoder, nn.Linear(2, 400))
 
 
-CALIBRATED = {"linear": lambda: LinearAutoencoder(400, width=16, n_hidden=3), "convolutional": lambda: ConvolutionalAutoencoder(400), "2-D": pair_with_images}
+CALIBRATED = {
+    "linear": lambda: LinearAutoencoder(400, width=16, n_hidden=3),
+    "convolutional": lambda: ConvolutionalAutoencoder(400),
+    "2-D": pair_with_images,
+}
 
 
 def norms(module):
@@ -199,7 +274,9 @@ def test_calibrated_evaluation_is_full_batch_training(name):
     expected = copy.deepcopy(module).train()(points)
     calibrate(module, points)
     assert_close(module.eval()(points), expected, rtol=1e-9, atol=1e-9)
-    assert_close(torch.cat([module.encode(row[None]) for row in points]), expected[0], rtol=1e-9, atol=1e-9)
+    assert_close(
+        torch.cat([module.encode(row[None]) for row in points]), expected[0], rtol=1e-9, atol=1e-9
+    )
 
 
 def test_calibrate_counts_the_pixels():
@@ -243,7 +320,10 @@ def test_calibrate_puts_everything_back(fails, training):
         assert fails
     assert [layer.momentum for layer in norms(module)] == momenta and module.training is training
     assert not any(layer._forward_hooks for layer in norms(module))
-    assert all(torch.equal(before[name], value) and value.grad is None for name, value in module.named_parameters())
+    assert all(
+        torch.equal(before[name], value) and value.grad is None
+        for name, value in module.named_parameters()
+    )
 
 
 def test_calibrate_leaves_what_it_cannot_judge():
@@ -252,7 +332,12 @@ def test_calibrate_leaves_what_it_cannot_judge():
     before = copy.deepcopy(module.state_dict())
     calibrate(module, torch.rand(1, 400))
     assert all(torch.equal(before[name], value) for name, value in module.state_dict().items())
-    untracked = Autoencoder(nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4, track_running_stats=False), nn.Linear(4, 2)), nn.Linear(2, 3))
+    untracked = Autoencoder(
+        nn.Sequential(
+            nn.Linear(3, 4), nn.BatchNorm1d(4, track_running_stats=False), nn.Linear(4, 2)
+        ),
+        nn.Linear(2, 3),
+    )
     calibrate(untracked, torch.rand(5, 3))
     assert norms(untracked)[0].running_var is None
 
@@ -276,7 +361,10 @@ def test_a_given_network_is_copied():
     given = seeded(ConvolutionalAutoencoder, 400)
     made = build(given, 400, 2)
     assert isinstance(made, ConvolutionalAutoencoder) and made is not given
-    assert all(torch.equal(a, b) and a is not b for a, b in zip(given.parameters(), made.parameters(), strict=True))
+    assert all(
+        torch.equal(a, b) and a is not b
+        for a, b in zip(given.parameters(), made.parameters(), strict=True)
+    )
     before = copy.deepcopy(given.state_dict())
     quick(architecture=given).fit(IMAGES.reshape(12, 400))
     assert all(torch.equal(before[name], value) for name, value in given.state_dict().items())
@@ -290,9 +378,17 @@ def fitted():
     return quick().fit(IMAGES)
 
 
-CONTAINERS = {"rows": IMAGES.reshape(12, 400), "images": IMAGES, "channel first": IMAGES[:, None], "channel last": IMAGES[..., None],
-              "strided": np.asfortranarray(IMAGES), "tensor rows": torch.from_numpy(IMAGES).flatten(1), "tensor images": torch.from_numpy(IMAGES),
-              "tensor channel": torch.from_numpy(IMAGES)[:, None], "float32 images": IMAGES.astype(np.float32)}
+CONTAINERS = {
+    "rows": IMAGES.reshape(12, 400),
+    "images": IMAGES,
+    "channel first": IMAGES[:, None],
+    "channel last": IMAGES[..., None],
+    "strided": np.asfortranarray(IMAGES),
+    "tensor rows": torch.from_numpy(IMAGES).flatten(1),
+    "tensor images": torch.from_numpy(IMAGES),
+    "tensor channel": torch.from_numpy(IMAGES)[:, None],
+    "float32 images": IMAGES.astype(np.float32),
+}
 
 
 @pytest.mark.parametrize("name", CONTAINERS)
@@ -305,19 +401,38 @@ def test_images_in_images_out(name, fitted):
     assert {type(a) for a in (latent, back, model.embedding_, model.weighting_)} == {kind}
     assert {a.dtype for a in (latent, back, model.embedding_, model.weighting_)} == {given.dtype}
     single = name == "float32 images"  # its input is rounded, and training amplifies that
-    np.testing.assert_allclose(latent, fitted.embedding_, rtol=0, atol=(1e-2 if single else 1e-9) * np.abs(fitted.embedding_).max())
-    np.testing.assert_allclose(model.weighting_, mag.weighting(IMAGES.reshape(12, 400), 0.5), rtol=1e-5)
+    np.testing.assert_allclose(
+        latent,
+        fitted.embedding_,
+        rtol=0,
+        atol=(1e-2 if single else 1e-9) * np.abs(fitted.embedding_).max(),
+    )
+    np.testing.assert_allclose(
+        model.weighting_, mag.weighting(IMAGES.reshape(12, 400), 0.5), rtol=1e-5
+    )
     assert back.min() >= given.min() - 1e-6 and back.max() <= given.max() + 1e-6
 
 
 def test_new_images_may_come_as_rows(fitted):
     np.testing.assert_array_equal(fitted.transform(IMAGES.reshape(12, 400)), fitted.embedding_)
-    np.testing.assert_array_equal(fitted.transform(torch.from_numpy(IMAGES)[:, None]), fitted.embedding_)
+    np.testing.assert_array_equal(
+        fitted.transform(torch.from_numpy(IMAGES)[:, None]), fitted.embedding_
+    )
     with pytest.raises(ValueError, match="324 features.*400"):
         fitted.transform(IMAGES[:, :18, :18])
 
 
-@pytest.mark.parametrize("shape", [(12, 10, 40), (12, 4, 10, 10), (12, 1, 1, 400), (12, 3, 20, 20), (12, 20, 20, 3), (12, 2, 2, 10, 10)])
+@pytest.mark.parametrize(
+    "shape",
+    [
+        (12, 10, 40),
+        (12, 4, 10, 10),
+        (12, 1, 1, 400),
+        (12, 3, 20, 20),
+        (12, 20, 20, 3),
+        (12, 2, 2, 10, 10),
+    ],
+)
 def test_images_that_are_not_square_or_have_colours(shape, fitted):
     "Many have a square number of pixels, and would be taken for images that they are not."
     wrong = np.zeros(shape)
@@ -333,7 +448,9 @@ def test_the_linear_architecture_takes_no_images():
 
 def test_double_precision_is_computed(fitted):
     double, single = fitted.transform(IMAGES), fitted.transform(IMAGES.astype(np.float32))
-    assert (double.dtype, single.dtype) == (np.float64, np.float32) and np.abs(double - single).max() > 0
+    assert (double.dtype, single.dtype) == (np.float64, np.float32) and np.abs(
+        double - single
+    ).max() > 0
     np.testing.assert_allclose(single, double, rtol=0, atol=1e-4 * np.abs(double).max())
     one_by_one = np.vstack([fitted.transform(image[None]) for image in IMAGES])
     np.testing.assert_allclose(one_by_one, double, rtol=0, atol=1e-11 * np.abs(double).max())
@@ -361,5 +478,7 @@ def test_round_trip_of_a_convolutional_model(tmp_path, name):
 
 
 def test_the_default_recipe_of_images():
-    model = quick(strategy=None, max_epochs=1, callbacks=[lambda training: training.epoch == 1]).fit(IMAGES)
+    model = quick(
+        strategy=None, max_epochs=1, callbacks=[lambda training: training.epoch == 1]
+    ).fit(IMAGES)
     assert model.history_["phase"] == ["burn-in"] and max(model.history_["learning_rate"]) <= 1e-3

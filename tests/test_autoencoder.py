@@ -25,10 +25,15 @@ def model():
 
 
 def test_attributes_after_fit(model):
-    assert model.embedding_.shape == (40, 2) and model.weighting_.shape == model.embedding_weighting_.shape == (40,)
+    assert model.embedding_.shape == (
+        40,
+        2,
+    ) and model.weighting_.shape == model.embedding_weighting_.shape == (40,)
     assert model.scale_ == 1.0 and model.n_features_in_ == 3 and len(model.history_["epoch"]) == 5
     np.testing.assert_allclose(model.weighting_, mag.weighting(POINTS, 1.0), rtol=0, atol=1e-12)
-    np.testing.assert_allclose(model.embedding_weighting_, mag.weighting(model.embedding_, 1.0), rtol=0, atol=1e-12)
+    np.testing.assert_allclose(
+        model.embedding_weighting_, mag.weighting(model.embedding_, 1.0), rtol=0, atol=1e-12
+    )
     np.testing.assert_array_equal(model.embedding_, model.transform(POINTS))
     assert not model.module_.training
 
@@ -38,10 +43,16 @@ def test_fit_transform_is_fit_then_transform(model):
 
 
 def test_automatic_scale():
-    assert quick(scale="auto").fit(POINTS).scale_ == pytest.approx(mag.choose_scale(POINTS), rel=1e-9)
+    assert quick(scale="auto").fit(POINTS).scale_ == pytest.approx(
+        mag.choose_scale(POINTS), rel=1e-9
+    )
 
 
-@pytest.mark.parametrize("scale", [2, np.float32(2), np.int64(2), torch.tensor(2.0), np.array(2.0)], ids=lambda s: type(s).__name__)
+@pytest.mark.parametrize(
+    "scale",
+    [2, np.float32(2), np.int64(2), torch.tensor(2.0), np.array(2.0)],
+    ids=lambda s: type(s).__name__,
+)
 def test_kinds_of_scale(scale):
     assert quick(scale=scale).fit(POINTS).scale_ == 2.0
 
@@ -51,11 +62,22 @@ def test_numbers_of_components(n_components):
     fitted = quick(n_components=n_components).fit(POINTS)
     latent = fitted.transform(POINTS)
     assert latent.shape == (40, n_components) and fitted.inverse_transform(latent).shape == (40, 3)
-    assert list(fitted.get_feature_names_out()) == [f"magnitudeautoencoder{k}" for k in range(n_components)]
+    assert list(fitted.get_feature_names_out()) == [
+        f"magnitudeautoencoder{k}" for k in range(n_components)
+    ]
 
 
-@pytest.mark.parametrize("settings", [{"n_components": np.int64(2)}, {"max_epochs": np.int32(2)}, {"batch_size": np.int64(9)},
-                                      {"learning_rate": np.float32(1e-3)}, {"weighting_coefficient": np.float32(3)}], ids=str)
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"n_components": np.int64(2)},
+        {"max_epochs": np.int32(2)},
+        {"batch_size": np.int64(9)},
+        {"learning_rate": np.float32(1e-3)},
+        {"weighting_coefficient": np.float32(3)},
+    ],
+    ids=str,
+)
 def test_numbers_from_numpy_are_numbers(settings):
     "Grid searches pass np.int64."
     assert quick(**settings).fit(POINTS).embedding_.shape == (40, 2)
@@ -66,16 +88,31 @@ def test_few_points(n):
     assert np.isfinite(quick().fit_transform(POINTS[:n])).all()
 
 
-@pytest.mark.parametrize("points", [np.repeat(POINTS[:8], 5, 0), np.hstack([POINTS, np.ones((40, 1))]), np.ones((10, 3)),
-                                    POINTS + 1e6], ids=["copies", "constant column", "all equal", "far away"])
+@pytest.mark.parametrize(
+    "points",
+    [
+        np.repeat(POINTS[:8], 5, 0),
+        np.hstack([POINTS, np.ones((40, 1))]),
+        np.ones((10, 3)),
+        POINTS + 1e6,
+    ],
+    ids=["copies", "constant column", "all equal", "far away"],
+)
 def test_awkward_data(points):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
         fitted = quick().fit(points)
-    assert np.isfinite(fitted.embedding_).all() and np.isfinite(fitted.inverse_transform(fitted.embedding_)).all()
+    assert (
+        np.isfinite(fitted.embedding_).all()
+        and np.isfinite(fitted.inverse_transform(fitted.embedding_)).all()
+    )
 
 
-@pytest.mark.parametrize("solver", [mag.LU(), mag.Cholesky(), mag.Inverse(), mag.Schur(), mag.ConjugateGradient()], ids=lambda s: type(s).__name__)
+@pytest.mark.parametrize(
+    "solver",
+    [mag.LU(), mag.Cholesky(), mag.Inverse(), mag.Schur(), mag.ConjugateGradient()],
+    ids=lambda s: type(s).__name__,
+)
 @pytest.mark.parametrize("loss", ["l1", "l2"])
 def test_solvers_and_losses(solver, loss, model):
     "Another exact solver is the same training up to rounding; another loss is another training."
@@ -85,7 +122,9 @@ def test_solvers_and_losses(solver, loss, model):
 
 
 def test_the_report_recipe_runs():
-    fitted = mag.MagnitudeAutoencoder(strategy=mag.Joint.report(5), scale=1.0, progress=False, random_state=0).fit(POINTS)
+    fitted = mag.MagnitudeAutoencoder(
+        strategy=mag.Joint.report(5), scale=1.0, progress=False, random_state=0
+    ).fit(POINTS)
     assert len(fitted.history_["epoch"]) == 5 and set(fitted.history_["learning_rate"]) == {1e-2}
 
 
@@ -102,7 +141,9 @@ def test_fitting_again_starts_again():
     estimator = quick(architecture=modules)
     first = estimator.fit_transform(POINTS)
     np.testing.assert_array_equal(estimator.fit_transform(POINTS), first)
-    assert all(torch.equal(before[k], v) for k, v in modules[0].state_dict().items()), "the caller's modules were changed"
+    assert all(torch.equal(before[k], v) for k, v in modules[0].state_dict().items()), (
+        "the caller's modules were changed"
+    )
 
 
 # ---- reproducible
@@ -111,12 +152,18 @@ def test_fitting_again_starts_again():
 def test_random_state(model):
     np.testing.assert_array_equal(quick().fit_transform(POINTS), model.embedding_)
     assert not np.array_equal(quick(random_state=1).fit_transform(POINTS), model.embedding_)
-    assert not np.array_equal(quick(random_state=None).fit_transform(POINTS), quick(random_state=None).fit_transform(POINTS))
+    assert not np.array_equal(
+        quick(random_state=None).fit_transform(POINTS),
+        quick(random_state=None).fit_transform(POINTS),
+    )
 
 
 @pytest.mark.parametrize("make", [np.random.RandomState, np.random.default_rng])
 def test_random_state_objects(make):
-    np.testing.assert_array_equal(quick(random_state=make(5)).fit_transform(POINTS), quick(random_state=make(5)).fit_transform(POINTS))
+    np.testing.assert_array_equal(
+        quick(random_state=make(5)).fit_transform(POINTS),
+        quick(random_state=make(5)).fit_transform(POINTS),
+    )
 
 
 def test_what_came_before_does_not_matter(model):
@@ -156,17 +203,25 @@ def test_row_by_row(model, dtype):
     alone = np.vstack([model.transform(points[i : i + 1]) for i in range(40)])
     tolerance = (1e-12 if dtype == np.float64 else 1e-5) * np.abs(together).max()
     np.testing.assert_allclose(alone, together, rtol=0, atol=tolerance)
-    np.testing.assert_allclose(model.transform(points[::-1]), together[::-1], rtol=0, atol=tolerance)
+    np.testing.assert_allclose(
+        model.transform(points[::-1]), together[::-1], rtol=0, atol=tolerance
+    )
 
 
 def test_precision_follows_the_input(model):
     double = model.transform(POINTS)
-    single, half = model.transform(POINTS.astype(np.float32)), model.transform(torch.from_numpy(POINTS).half())
+    single, half = (
+        model.transform(POINTS.astype(np.float32)),
+        model.transform(torch.from_numpy(POINTS).half()),
+    )
     assert (double.dtype, single.dtype, half.dtype) == (np.float64, np.float32, torch.float16)
     assert np.abs(double - single).max() > 0, "double precision is computed, not cast"
     np.testing.assert_allclose(single, double, rtol=0, atol=1e-5 * np.abs(double).max())
     np.testing.assert_allclose(half.double(), double, rtol=0, atol=1e-2 * np.abs(double).max())
-    assert model.inverse_transform(single).dtype == np.float32 and model.module_.unit.dtype == torch.float32
+    assert (
+        model.inverse_transform(single).dtype == np.float32
+        and model.module_.unit.dtype == torch.float32
+    )
 
 
 def test_transform_is_in_evaluation_mode_and_changes_nothing(model):
@@ -185,9 +240,14 @@ def test_transform_differentiates_in_its_input(model, dtype):
 
 
 def test_inverse_transform_answers_in_the_units_of_the_data():
-    long = quick(strategy=mag.Joint(300), max_epochs=None, weighting_coefficient=0.0).fit(POINTS * 100 + 500)
+    long = quick(strategy=mag.Joint(300), max_epochs=None, weighting_coefficient=0.0).fit(
+        POINTS * 100 + 500
+    )
     back = long.inverse_transform(long.transform(POINTS * 100 + 500))
-    miss = np.square(back - POINTS * 100 - 500).mean() / np.square(POINTS * 100 - POINTS.mean(0) * 100).mean()
+    miss = (
+        np.square(back - POINTS * 100 - 500).mean()
+        / np.square(POINTS * 100 - POINTS.mean(0) * 100).mean()
+    )
     assert miss < 0.1  # nine tenths of the variance is back
 
 
@@ -195,11 +255,17 @@ def test_the_same_data_in_other_units():
     "Points 1024 times as large at 1/1024 of the scale: λ must follow the squared units, and then the fit is the same."
     settings = {"strategy": mag.Joint.report(10), "max_epochs": None}
     here = quick(weighting_coefficient=1.0, **settings).fit(POINTS)
-    there = quick(weighting_coefficient=1.0 * 1024**2, scale=1 / 1024, **settings).fit(POINTS * 1024)
+    there = quick(weighting_coefficient=1.0 * 1024**2, scale=1 / 1024, **settings).fit(
+        POINTS * 1024
+    )
     np.testing.assert_allclose(there.weighting_, here.weighting_, rtol=0, atol=1e-12)
     # Adam's ε and weight decay do not scale with the loss: close, not equal
-    np.testing.assert_allclose(there.embedding_ / 1024, here.embedding_, rtol=0, atol=0.02 * np.abs(here.embedding_).max())
-    np.testing.assert_allclose(there.embedding_weighting_, here.embedding_weighting_, rtol=0, atol=0.02)
+    np.testing.assert_allclose(
+        there.embedding_ / 1024, here.embedding_, rtol=0, atol=0.02 * np.abs(here.embedding_).max()
+    )
+    np.testing.assert_allclose(
+        there.embedding_weighting_, here.embedding_weighting_, rtol=0, atol=0.02
+    )
 
 
 # ---- containers
@@ -223,12 +289,22 @@ def test_containers(name):
     fitted = quick().fit(given)
     kind = torch.Tensor if isinstance(given, torch.Tensor) else np.ndarray
     latent = fitted.transform(given)
-    for answer in (latent, fitted.embedding_, fitted.weighting_, fitted.embedding_weighting_, fitted.inverse_transform(latent)):
+    for answer in (
+        latent,
+        fitted.embedding_,
+        fitted.weighting_,
+        fitted.embedding_weighting_,
+        fitted.inverse_transform(latent),
+    ):
         assert type(answer) is kind
-        assert answer.dtype == (given.dtype if kind is torch.Tensor or name == "float32" else np.float64)
+        assert answer.dtype == (
+            given.dtype if kind is torch.Tensor or name == "float32" else np.float64
+        )
     assert not getattr(fitted.embedding_, "requires_grad", False), "what is stored holds no graph"
     if name not in ("whole",):
-        np.testing.assert_allclose(np.asarray(fitted.embedding_), quick().fit(POINTS).embedding_, rtol=0, atol=0.05)  # training amplifies the rounding of the input
+        np.testing.assert_allclose(
+            np.asarray(fitted.embedding_), quick().fit(POINTS).embedding_, rtol=0, atol=0.05
+        )  # training amplifies the rounding of the input
 
 
 def test_the_input_is_not_written_to():
@@ -251,7 +327,9 @@ def test_read_only_input(dtype, tmp_path):
         np.testing.assert_array_equal(fitted.embedding_, wanted.embedding_)
         latent = fitted.transform(points)
         latent.flags.writeable = False
-        assert np.isfinite(fitted.inverse_transform(latent)).all() and fitted.score(points) == wanted.score(points)
+        assert np.isfinite(fitted.inverse_transform(latent)).all() and fitted.score(
+            points
+        ) == wanted.score(points)
     assert (np.load(tmp_path / "points.npy") == frozen).all()
 
 
@@ -263,7 +341,10 @@ def test_names_of_columns():
         warnings.simplefilter("error")
         fitted.transform(frame)
     answer = quick().set_output(transform="pandas").fit(frame).transform(frame)
-    assert list(answer.columns) == ["magnitudeautoencoder0", "magnitudeautoencoder1"] and (answer.index == frame.index).all()
+    assert (
+        list(answer.columns) == ["magnitudeautoencoder0", "magnitudeautoencoder1"]
+        and (answer.index == frame.index).all()
+    )
 
 
 # ---- scikit-learn's manners
@@ -274,9 +355,25 @@ def test_parameters():
     twin = clone(model)
     assert twin.get_params() == model.get_params() and twin is not model
     assert set(model.get_params()) == {
-        "n_components", "architecture", "scale", "weighting_coefficient", "weighting_loss", "strategy", "solver", "learning_rate",
-        "max_epochs", "batch_size", "device", "random_state", "progress", "callbacks"}
-    assert model.set_params(n_components=1, scale=2.0) is model and (model.n_components, model.scale) == (1, 2.0)
+        "n_components",
+        "architecture",
+        "scale",
+        "weighting_coefficient",
+        "weighting_loss",
+        "strategy",
+        "solver",
+        "learning_rate",
+        "max_epochs",
+        "batch_size",
+        "device",
+        "random_state",
+        "progress",
+        "callbacks",
+    }
+    assert model.set_params(n_components=1, scale=2.0) is model and (
+        model.n_components,
+        model.scale,
+    ) == (1, 2.0)
     with pytest.raises(ValueError, match="Invalid parameter 'colour'"):
         model.set_params(colour=1)
     assert "n_components=1" in repr(model)

@@ -24,15 +24,24 @@ FUNCTIONS = {
     "magnitude_function": mag.magnitude_function,
     "choose_scale": mag.choose_scale,
     "Similarity": mag.Similarity,
-    "fit": lambda points, **kwargs: mag.MagnitudeAutoencoder(progress=False, max_epochs=1, **kwargs).fit(points),
+    "fit": lambda points, **kwargs: mag.MagnitudeAutoencoder(
+        progress=False, max_epochs=1, **kwargs
+    ).fit(points),
 }
 every = pytest.mark.parametrize("function", FUNCTIONS.values(), ids=FUNCTIONS)
 scaled = pytest.mark.parametrize(
-    "function", [FUNCTIONS[name] for name in ("weighting", "magnitude", "solve", "spread", "similarity_matrix", "Similarity")],
+    "function",
+    [
+        FUNCTIONS[name]
+        for name in ("weighting", "magnitude", "solve", "spread", "similarity_matrix", "Similarity")
+    ],
     ids=["weighting", "magnitude", "solve", "spread", "similarity_matrix", "Similarity"],
 )
-with_metric = pytest.mark.parametrize("function", [f for name, f in FUNCTIONS.items() if name != "fit"],
-                                      ids=[name for name in FUNCTIONS if name != "fit"])
+with_metric = pytest.mark.parametrize(
+    "function",
+    [f for name, f in FUNCTIONS.items() if name != "fit"],
+    ids=[name for name in FUNCTIONS if name != "fit"],
+)
 
 
 def spoiled(value, rows=(3,)):
@@ -42,24 +51,48 @@ def spoiled(value, rows=(3,)):
 
 
 BAD_POINTS = {
-    "NaN": (spoiled(np.nan), ValueError, r"points has 1 row\(s\) with NaN or infinity, first at 3; drop or impute"),
+    "NaN": (
+        spoiled(np.nan),
+        ValueError,
+        r"points has 1 row\(s\) with NaN or infinity, first at 3; drop or impute",
+    ),
     "infinity": (spoiled(np.inf, (2, 5)), ValueError, r"points has 2 row\(s\).*first at 2, 5"),
     "minus infinity": (torch.from_numpy(spoiled(-np.inf)), ValueError, "first at 3;"),
-    "many rows": (spoiled(np.nan, range(1, 9)), ValueError, r"points has 8 row\(s\).*first at 1, 2, 3, 4, 5, …"),
+    "many rows": (
+        spoiled(np.nan, range(1, 9)),
+        ValueError,
+        r"points has 8 row\(s\).*first at 1, 2, 3, 4, 5, …",
+    ),
     "NaN in a DataFrame": (pd.DataFrame(spoiled(np.nan)), ValueError, "first at 3;"),
-    "missing value": (pd.DataFrame({"a": pd.array([1, None], dtype="Int64")}), ValueError, "points.*(first at 1|not a number)"),
+    "missing value": (
+        pd.DataFrame({"a": pd.array([1, None], dtype="Int64")}),
+        ValueError,
+        "points.*(first at 1|not a number)",
+    ),
     "None in a list": ([[1.0], [None]], ValueError, "points.*(first at 1|not a number)"),
     "overflow to infinity": (np.array([[1e300], [np.inf]]), ValueError, "first at 1;"),
-    "one dimension": (GOOD[:, 0], ValueError, r"points must have two dimensions.*\(12,\).*reshape\(-1, 1\)"),
+    "one dimension": (
+        GOOD[:, 0],
+        ValueError,
+        r"points must have two dimensions.*\(12,\).*reshape\(-1, 1\)",
+    ),
     "three dimensions": (GOOD[None], ValueError, r"points must have two dimensions.*\(1, 12, 3\)"),
     "no dimension": (np.array(3.0), ValueError, "points must have two dimensions"),
-    "tensor of one dimension": (torch.ones(5), ValueError, "points must have two dimensions.*reshape"),
+    "tensor of one dimension": (
+        torch.ones(5),
+        ValueError,
+        "points must have two dimensions.*reshape",
+    ),
     "no points": (np.empty((0, 3)), ValueError, "points is empty.*at least one point"),
     "no coordinates": (np.empty((3, 0)), ValueError, "points is empty.*coordinate"),
     "empty list": ([], ValueError, "points"),
     "ragged": ([[1.0, 2.0], [3.0]], ValueError, "points.*rectangular"),
     "words": (np.array([["a", "b"], ["c", "d"]]), ValueError, "points.*not a number.*text"),
-    "text column": (pd.DataFrame({"x": [1.0, 2.0], "name": ["a", "b"]}), ValueError, "points.*not a number.*text columns"),
+    "text column": (
+        pd.DataFrame({"x": [1.0, 2.0], "name": ["a", "b"]}),
+        ValueError,
+        "points.*not a number.*text columns",
+    ),
     "a string": ("points.csv", TypeError, "points must be an array of numbers, not str"),
     "None": (None, TypeError, "points must be an array of numbers, not NoneType"),
     "a number": (3.0, TypeError, "points must be an array of numbers, not float"),
@@ -67,9 +100,21 @@ BAD_POINTS = {
     "a set": ({1.0, 2.0}, TypeError, "points must be an array of numbers, not set"),
     "complex": (GOOD + 1j, TypeError, "points is complex"),
     "complex tensor": (torch.ones(3, 2, dtype=torch.complex64), TypeError, "points is complex"),
-    "dates": (np.array([["2020-01-01"]], dtype="datetime64[D]"), TypeError, "points holds dates.*convert"),
-    "sparse": (scipy.sparse.eye(3).tocsr(), TypeError, r"points is a sparse matrix; pass points.toarray\(\)"),
-    "sparse tensor": (torch.eye(3).to_sparse(), TypeError, r"points is a sparse tensor; pass points.to_dense\(\)"),
+    "dates": (
+        np.array([["2020-01-01"]], dtype="datetime64[D]"),
+        TypeError,
+        "points holds dates.*convert",
+    ),
+    "sparse": (
+        scipy.sparse.eye(3).tocsr(),
+        TypeError,
+        r"points is a sparse matrix; pass points.toarray\(\)",
+    ),
+    "sparse tensor": (
+        torch.eye(3).to_sparse(),
+        TypeError,
+        r"points is a sparse tensor; pass points.to_dense\(\)",
+    ),
     "masked": (np.ma.masked_array(GOOD, GOOD > 1), ValueError, "points has masked entries"),
 }
 
@@ -95,7 +140,10 @@ def test_distances_that_overflow(function):
         np.testing.assert_allclose(answer, 1)
 
 
-@pytest.mark.parametrize("name", [n for n in FUNCTIONS if n not in ("magnitude_function", "choose_scale", "fit", "Similarity")])
+@pytest.mark.parametrize(
+    "name",
+    [n for n in FUNCTIONS if n not in ("magnitude_function", "choose_scale", "fit", "Similarity")],
+)
 def test_one_point_works(name):
     answer = FUNCTIONS[name]([[2.0, 3.0]])
     answer = answer.value if name == "solve" else answer
@@ -113,31 +161,62 @@ def test_no_scale_without_distances(function, points):
 
 
 @scaled
-@pytest.mark.parametrize("scale", [0, 0.0, -1.0, -1e-300, float("inf"), float("-inf"), float("nan"), np.float32(-1),
-                                   torch.tensor(0.0), torch.tensor(float("nan"))], ids=repr)
+@pytest.mark.parametrize(
+    "scale",
+    [
+        0,
+        0.0,
+        -1.0,
+        -1e-300,
+        float("inf"),
+        float("-inf"),
+        float("nan"),
+        np.float32(-1),
+        torch.tensor(0.0),
+        torch.tensor(float("nan")),
+    ],
+    ids=repr,
+)
 def test_scale_that_is_not_positive_and_finite(function, scale):
     with pytest.raises(ValueError, match="scale must be positive and finite, not"):
         function(GOOD, scale)
 
 
 @scaled
-@pytest.mark.parametrize("scale", ["1.0", None, 1j, {"t": 1}, object()], ids=lambda s: type(s).__name__)
+@pytest.mark.parametrize(
+    "scale", ["1.0", None, 1j, {"t": 1}, object()], ids=lambda s: type(s).__name__
+)
 def test_scale_that_is_no_number(function, scale):
     with pytest.raises((TypeError, ValueError), match="scale must be"):
         function(GOOD, scale)
 
 
 @scaled
-@pytest.mark.parametrize("scale", [True, np.bool_(True), torch.tensor(True)], ids=lambda s: type(s).__name__)
+@pytest.mark.parametrize(
+    "scale", [True, np.bool_(True), torch.tensor(True)], ids=lambda s: type(s).__name__
+)
 def test_a_truth_value_is_no_scale(function, scale):
     with pytest.raises((TypeError, ValueError), match="scale must be"):
         function(GOOD, scale)
 
 
-@pytest.mark.parametrize("function", [mag.weighting, mag.magnitude, mag.spread, mag.magnitude_function])
-@pytest.mark.parametrize("scales, error", [([], ValueError), (np.array([]), ValueError), ([1.0, 0.0], ValueError),
-                                           ([1.0, np.nan], ValueError), ([1.0, "x"], TypeError), ([[1.0, 2.0]], TypeError),
-                                           (np.ones((2, 2)), TypeError), (torch.ones(2, 2), TypeError)], ids=repr)
+@pytest.mark.parametrize(
+    "function", [mag.weighting, mag.magnitude, mag.spread, mag.magnitude_function]
+)
+@pytest.mark.parametrize(
+    "scales, error",
+    [
+        ([], ValueError),
+        (np.array([]), ValueError),
+        ([1.0, 0.0], ValueError),
+        ([1.0, np.nan], ValueError),
+        ([1.0, "x"], TypeError),
+        ([[1.0, 2.0]], TypeError),
+        (np.ones((2, 2)), TypeError),
+        (torch.ones(2, 2), TypeError),
+    ],
+    ids=repr,
+)
 def test_sequences_of_scales(function, scales, error):
     with pytest.raises(error, match="scale"):
         function(GOOD, scales)
@@ -149,14 +228,20 @@ def test_sequences_of_scales(function, scales, error):
 @with_metric
 @pytest.mark.parametrize("metric", ["euclid", "", None, 2, ["euclidean"], np.linalg.norm], ids=repr)
 def test_unknown_metric_lists_the_known(function, metric):
-    with pytest.raises(ValueError, match="metric .* is not known.*cityblock.*cosine.*euclidean.*precomputed"):
+    with pytest.raises(
+        ValueError, match="metric .* is not known.*cityblock.*cosine.*euclidean.*precomputed"
+    ):
         function(GOOD, metric=metric)
 
 
-@pytest.mark.parametrize("function", [mag.weighting, mag.magnitude, mag.solve, mag.magnitude_function, mag.choose_scale])
+@pytest.mark.parametrize(
+    "function", [mag.weighting, mag.magnitude, mag.solve, mag.magnitude_function, mag.choose_scale]
+)
 @pytest.mark.parametrize("solver", ["cholesky", mag.Cholesky, 3], ids=repr)
 def test_solver_that_is_none(function, solver):
-    with pytest.raises(TypeError, match=r"solver must be a solver such as mag.Cholesky\(\), or None"):
+    with pytest.raises(
+        TypeError, match=r"solver must be a solver such as mag.Cholesky\(\), or None"
+    ):
         function(GOOD, solver=solver)
 
 
@@ -172,7 +257,11 @@ def test_choose_scale_arguments():
         mag.choose_scale(GOOD, "convergence", fraction=0.5)
 
 
-@pytest.mark.parametrize("points", [GOOD[:, :2], np.random.default_rng(0).random((6, 2)) + 100], ids=["negative", "large"])
+@pytest.mark.parametrize(
+    "points",
+    [GOOD[:, :2], np.random.default_rng(0).random((6, 2)) + 100],
+    ids=["negative", "large"],
+)
 def test_a_metric_that_does_not_fit_the_points(points):
     with pytest.raises(ValueError, match="metric='haversine' cannot be used|haversine"):
         mag.weighting(np.hstack([points, points]), metric="haversine")
@@ -194,7 +283,10 @@ def changed(value, i=2, j=5, both=True):
 BAD_MATRICES = {
     "not square": (SQUARE[:5], r"must be square, not \(5, 12\).*metric='euclidean'"),
     "points": (GOOD, "must be square"),
-    "not symmetric": (changed(9.0, both=False), r"not symmetric: entry \(2, 5\) is 9, entry \(5, 2\) is"),
+    "not symmetric": (
+        changed(9.0, both=False),
+        r"not symmetric: entry \(2, 5\) is 9, entry \(5, 2\) is",
+    ),
     "negative": (changed(-0.5), "negative entries, first in row 2"),
     "negative infinity": (changed(-np.inf), "negative entries, first in row 2"),
     "NaN": (changed(np.nan), "NaN, first in row 2"),
@@ -218,14 +310,23 @@ def test_precomputed(function, case, as_tensor):
 
 def test_precomputed_forgives_rounding():
     uneven = SQUARE * (1 + 1e-15 * np.random.default_rng(0).standard_normal(SQUARE.shape))
-    np.testing.assert_allclose(mag.weighting(uneven, metric="precomputed"), mag.weighting(SQUARE, metric="precomputed"), atol=1e-10)
+    np.testing.assert_allclose(
+        mag.weighting(uneven, metric="precomputed"),
+        mag.weighting(SQUARE, metric="precomputed"),
+        atol=1e-10,
+    )
 
 
 # ---- memory
 
 
 SOLVERS = [None, mag.Cholesky(), mag.LU(), mag.Inverse()]
-TOO_LARGE = [(metric, solver) for metric in ("euclidean", "precomputed", "chebyshev") for solver in SOLVERS if solver or metric != "euclidean"]
+TOO_LARGE = [
+    (metric, solver)
+    for metric in ("euclidean", "precomputed", "chebyshev")
+    for solver in SOLVERS
+    if solver or metric != "euclidean"
+]
 
 
 @pytest.mark.parametrize("n_free", [0, 50_000])
@@ -239,18 +340,29 @@ def test_points_without_memory_for_a_matrix_are_solved_in_steps(monkeypatch, n_f
     np.testing.assert_allclose(answer.value, exact, rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize("metric, solver", TOO_LARGE, ids=lambda value: value if isinstance(value, str) else type(value).__name__)
+@pytest.mark.parametrize(
+    "metric, solver",
+    TOO_LARGE,
+    ids=lambda value: value if isinstance(value, str) else type(value).__name__,
+)
 @pytest.mark.parametrize("n_free", [0, 50_000])
 def test_a_problem_larger_than_memory(monkeypatch, metric, solver, n_free):
-    points = mag.distance_matrix(np.random.default_rng(0).random((100, 2))) if metric == "precomputed" else np.random.default_rng(
-        0).random((100, 2))
+    points = (
+        mag.distance_matrix(np.random.default_rng(0).random((100, 2)))
+        if metric == "precomputed"
+        else np.random.default_rng(0).random((100, 2))
+    )
     truth = mag.weighting(points, 10.0, metric=metric)
     monkeypatch.setattr(psutil, "virtual_memory", lambda: types.SimpleNamespace(available=n_free))
-    if metric == "euclidean" and solver is None:  # coordinates and a free choice: conjugate gradients need no matrix
+    if (
+        metric == "euclidean" and solver is None
+    ):  # coordinates and a free choice: conjugate gradients need no matrix
         np.testing.assert_allclose(mag.weighting(points, 10.0), truth, atol=1e-6)
         assert "does not fit" in mag.solve(points, 10.0).message
         return
-    with pytest.raises(MemoryError, match=rf"(80,000|1[26]0,000|240,000|320,000) bytes needed, {n_free:,} free") as caught:
+    with pytest.raises(
+        MemoryError, match=rf"(80,000|1[26]0,000|240,000|320,000) bytes needed, {n_free:,} free"
+    ) as caught:
         mag.weighting(points, 10.0, metric=metric, solver=solver)
     assert "points" in str(caught.value)
 
@@ -259,18 +371,39 @@ def test_the_similarity_matrix_larger_than_memory(monkeypatch):
     monkeypatch.setattr(psutil, "virtual_memory", lambda: types.SimpleNamespace(available=10))
     with pytest.raises(MemoryError, match="100 points.*bytes needed"):
         mag.similarity_matrix(np.random.default_rng(0).random((100, 2)))
-    assert np.isfinite(mag.spread(np.random.default_rng(0).random((100, 2)))), "in tiles it needs no such memory"
+    assert np.isfinite(mag.spread(np.random.default_rng(0).random((100, 2)))), (
+        "in tiles it needs no such memory"
+    )
 
 
 ROOMY = {  # what takes a lot of memory, and what to do instead
-    "trustworthiness": (lambda x: mag.trustworthiness(x, x), "ranks among 3,000 points .* evaluate a sample"),
+    "trustworthiness": (
+        lambda x: mag.trustworthiness(x, x),
+        "ranks among 3,000 points .* evaluate a sample",
+    ),
     "continuity": (lambda x: mag.continuity(x, x), "ranks among 3,000 points .* evaluate a sample"),
-    "density": (lambda x: mag.density_divergence(x, x), "the density of 3,000 points .* evaluate a sample"),
-    "Vecchia": (lambda x: mag.weighting(x, solver=mag.Vecchia(n_neighbors=1000)), "1000 neighbours .* lower n_neighbors"),
-    "HODLR, leaves": (lambda x: mag.weighting(x, solver=mag.HODLR(leaf_size=3000)), "leaves of 3000 points .* lower leaf_size"),
-    "HODLR, ranks": (lambda x: mag.weighting(x, solver=mag.HODLR(rtol=1e-12)), r"rank .* HODLR is for one or two dimensions: use mag.ConjugateGradient\(\)"),
-    "training": (lambda x: mag.MagnitudeAutoencoder(scale=1.0, strategy=mag.Joint(2), solver=mag.Vecchia(5), progress=False).fit(x),
-                 r"of 3,000 points for the backward pass .* use strategy=mag.Cells\(\)"),
+    "density": (
+        lambda x: mag.density_divergence(x, x),
+        "the density of 3,000 points .* evaluate a sample",
+    ),
+    "Vecchia": (
+        lambda x: mag.weighting(x, solver=mag.Vecchia(n_neighbors=1000)),
+        "1000 neighbours .* lower n_neighbors",
+    ),
+    "HODLR, leaves": (
+        lambda x: mag.weighting(x, solver=mag.HODLR(leaf_size=3000)),
+        "leaves of 3000 points .* lower leaf_size",
+    ),
+    "HODLR, ranks": (
+        lambda x: mag.weighting(x, solver=mag.HODLR(rtol=1e-12)),
+        r"rank .* HODLR is for one or two dimensions: use mag.ConjugateGradient\(\)",
+    ),
+    "training": (
+        lambda x: mag.MagnitudeAutoencoder(
+            scale=1.0, strategy=mag.Joint(2), solver=mag.Vecchia(5), progress=False
+        ).fit(x),
+        r"of 3,000 points for the backward pass .* use strategy=mag.Cells\(\)",
+    ),
 }
 
 
@@ -278,7 +411,9 @@ ROOMY = {  # what takes a lot of memory, and what to do instead
 def test_what_needs_memory_asks_first(monkeypatch, what):
     function, words = ROOMY[what]
     points = np.random.default_rng(0).random((3000, 5)) * 3
-    monkeypatch.setattr(psutil, "virtual_memory", lambda: types.SimpleNamespace(available=10_000_000))
+    monkeypatch.setattr(
+        psutil, "virtual_memory", lambda: types.SimpleNamespace(available=10_000_000)
+    )
     with pytest.raises(MemoryError, match=words + r".*\(\d[\d,]* bytes needed, 10,000,000 free\)"):
         function(points)
 
@@ -286,9 +421,13 @@ def test_what_needs_memory_asks_first(monkeypatch, what):
 def test_batches_that_fit_are_trained(monkeypatch):
     "The remedy that the message names."
     points = np.random.default_rng(0).random((3000, 5)) * 3
-    monkeypatch.setattr(psutil, "virtual_memory", lambda: types.SimpleNamespace(available=10_000_000))
+    monkeypatch.setattr(
+        psutil, "virtual_memory", lambda: types.SimpleNamespace(available=10_000_000)
+    )
     strategy = mag.Cells(n_burn_in_epochs=1, n_epochs=1)
-    model = mag.MagnitudeAutoencoder(scale=1.0, strategy=strategy, solver=mag.Vecchia(5), progress=False, random_state=0).fit(points)
+    model = mag.MagnitudeAutoencoder(
+        scale=1.0, strategy=strategy, solver=mag.Vecchia(5), progress=False, random_state=0
+    ).fit(points)
     assert np.isfinite(model.embedding_).all()
 
 
@@ -296,31 +435,69 @@ def test_batches_that_fit_are_trained(monkeypatch):
 
 
 def quick(**settings):
-    return mag.MagnitudeAutoencoder(**{"progress": False, "max_epochs": 1, "strategy": mag.Joint(1), **settings})
+    return mag.MagnitudeAutoencoder(
+        **{"progress": False, "max_epochs": 1, "strategy": mag.Joint(1), **settings}
+    )
 
 
 BAD_SETTINGS = {
-    "architecture": [("conv", ValueError, "architecture 'conv' is not known.*'linear'"), (None, ValueError, "architecture"),
-                     ((torch.nn.Identity(),), ValueError, "pair of modules"), (3, ValueError, "architecture")],
-    "n_components": [(0, ValueError, "positive"), (-1, ValueError, "positive"), (1.5, TypeError, "whole"), ("2", TypeError, "whole"),
-                     (True, TypeError, "whole"), (None, TypeError, "whole")],
+    "architecture": [
+        ("conv", ValueError, "architecture 'conv' is not known.*'linear'"),
+        (None, ValueError, "architecture"),
+        ((torch.nn.Identity(),), ValueError, "pair of modules"),
+        (3, ValueError, "architecture"),
+    ],
+    "n_components": [
+        (0, ValueError, "positive"),
+        (-1, ValueError, "positive"),
+        (1.5, TypeError, "whole"),
+        ("2", TypeError, "whole"),
+        (True, TypeError, "whole"),
+        (None, TypeError, "whole"),
+    ],
     "max_epochs": [(0, ValueError, "positive"), (2.5, TypeError, "whole")],
     "batch_size": [(0, ValueError, "positive"), ("all", TypeError, "whole")],
-    "learning_rate": [(0.0, ValueError, "positive"), (-1e-3, ValueError, "positive"), (float("nan"), ValueError, "finite"),
-                      ("fast", TypeError, "number")],
-    "weighting_coefficient": [(-1, ValueError, "not negative"), (float("nan"), ValueError, "finite"), ("10", TypeError, "number")],
-    "weighting_loss": [("l3", ValueError, "not known.*'l1', 'l2'"), (None, ValueError, "not known"), (["l1"], (TypeError, ValueError), "l1")],
-    "scale": [("large", ValueError, "'auto'"), (0, ValueError, "positive"), (None, TypeError, "positive"), ([1.0, 2.0], TypeError, "one")],
+    "learning_rate": [
+        (0.0, ValueError, "positive"),
+        (-1e-3, ValueError, "positive"),
+        (float("nan"), ValueError, "finite"),
+        ("fast", TypeError, "number"),
+    ],
+    "weighting_coefficient": [
+        (-1, ValueError, "not negative"),
+        (float("nan"), ValueError, "finite"),
+        ("10", TypeError, "number"),
+    ],
+    "weighting_loss": [
+        ("l3", ValueError, "not known.*'l1', 'l2'"),
+        (None, ValueError, "not known"),
+        (["l1"], (TypeError, ValueError), "l1"),
+    ],
+    "scale": [
+        ("large", ValueError, "'auto'"),
+        (0, ValueError, "positive"),
+        (None, TypeError, "positive"),
+        ([1.0, 2.0], TypeError, "one"),
+    ],
     "solver": [("lu", TypeError, "mag.Cholesky"), (mag.LU, TypeError, r"mag.Cholesky\(\)")],
-    "strategy": [("joint", TypeError, "mag.BurnIn"), (3, TypeError, "mag.BurnIn"), (mag.Joint, TypeError, r"mag.BurnIn\(\)")],
+    "strategy": [
+        ("joint", TypeError, "mag.BurnIn"),
+        (3, TypeError, "mag.BurnIn"),
+        (mag.Joint, TypeError, r"mag.BurnIn\(\)"),
+    ],
     "device": [("gpu", ValueError, "device 'gpu'"), (3.5, ValueError, "device 3.5")],
-    "random_state": [("lucky", ValueError, "seed|random_state"), (-1, ValueError, "seed|between|random_state")],
+    "random_state": [
+        ("lucky", ValueError, "seed|random_state"),
+        (-1, ValueError, "seed|between|random_state"),
+    ],
     "callbacks": [(3, TypeError, "callbacks"), (["print"], TypeError, "callback")],
 }
 
 
-@pytest.mark.parametrize("name, value, error, message",
-                         [(name, *case) for name, cases in BAD_SETTINGS.items() for case in cases])
+@pytest.mark.parametrize(
+    "name, value, error, message",
+    [(name, *case) for name, cases in BAD_SETTINGS.items() for case in cases],
+)
 def test_settings(name, value, error, message):
     with pytest.raises(error, match=message) as caught:
         quick(**{name: value}).fit(GOOD)
@@ -365,7 +542,9 @@ def test_transform_with_other_names():
         named.transform(pd.DataFrame(GOOD, columns=["x", "z", "y"]))
 
 
-@pytest.mark.parametrize("case", [c for c in BAD_POINTS if c not in ("no coordinates", "empty list")])
+@pytest.mark.parametrize(
+    "case", [c for c in BAD_POINTS if c not in ("no coordinates", "empty list")]
+)
 def test_points_to_transform(fitted, case):
     points, error, message = BAD_POINTS[case]
     with pytest.raises(error, match=message):
@@ -395,7 +574,10 @@ def test_a_strategy_with_a_plan_that_cannot_be_carried_out():
         quick(strategy=Plan()).fit(GOOD)
     with pytest.raises(TypeError, match="Phase"):
         quick(strategy=Plan("joint")).fit(GOOD)
-    with pytest.raises(ValueError, match="shuffled batches of 4.*batches='cells'.*batch_size=None for all points at once"):
+    with pytest.raises(
+        ValueError,
+        match="shuffled batches of 4.*batches='cells'.*batch_size=None for all points at once",
+    ):
         quick(strategy=Plan(Phase("joint", 3, batch_size=4, weighting_coefficient=1.0))).fit(GOOD)
 
 
@@ -405,10 +587,21 @@ def test_a_strategy_with_a_plan_that_cannot_be_carried_out():
 @pytest.mark.parametrize("name", ["ball", "disc", "sphere", "swiss_roll"])
 def test_datasets(name):
     make = getattr(mag.datasets, name)
-    for count, error in ((0, ValueError), (-1, ValueError), (2.5, TypeError), ("9", TypeError), (True, TypeError)):
+    for count, error in (
+        (0, ValueError),
+        (-1, ValueError),
+        (2.5, TypeError),
+        ("9", TypeError),
+        (True, TypeError),
+    ):
         with pytest.raises(error, match="n_points"):
             make(count)
-    for radius, error in ((0, ValueError), (-1, ValueError), (float("nan"), ValueError), ("1", TypeError)):
+    for radius, error in (
+        (0, ValueError),
+        (-1, ValueError),
+        (float("nan"), ValueError),
+        ("1", TypeError),
+    ):
         with pytest.raises(error, match="radius"):
             make(5, radius=radius)
     for state, error in ((-1, ValueError), ("x", TypeError), (1.5, TypeError)):

@@ -27,7 +27,13 @@ import magnitude_ae as mag
 from magnitude_ae.boundary import FRACTIONS, BoundaryDetector
 
 
-@parametrize_with_checks([BoundaryDetector(), BoundaryDetector("outliers", metric="cityblock"), BoundaryDetector(1.0, solver=mag.LU())])
+@parametrize_with_checks(
+    [
+        BoundaryDetector(),
+        BoundaryDetector("outliers", metric="cityblock"),
+        BoundaryDetector(1.0, solver=mag.LU()),
+    ]
+)
 def test_scikit_learns_own_checks(estimator, check):
     check(estimator)
 
@@ -41,7 +47,9 @@ def cloud():
 
 
 # A grid, so that points coincide or lie apart, but are never nearer than rounding can tell.
-clouds = st.tuples(st.integers(2, 25), st.integers(1, 4)).flatmap(lambda shape: arrays(float, shape, elements=st.integers(-40, 40).map(lambda k: k / 10)))
+clouds = st.tuples(st.integers(2, 25), st.integers(1, 4)).flatmap(
+    lambda shape: arrays(float, shape, elements=st.integers(-40, 40).map(lambda k: k / 10))
+)
 scales = st.floats(-3, 3).map(lambda e: 10.0**e)
 
 
@@ -74,7 +82,9 @@ def test_far_away_every_score_is_minus_one(points, scale, axis):
     places = np.zeros((3, points.shape[1]))
     places[:, axis % points.shape[1]] = 60 / scale + 10, -1e8 / scale - 10, 1e300
     np.testing.assert_allclose(detector.score_samples(places), -1, atol=1e-12)
-    if detector.offset_ > -1 + 1e-9:  # else more points of fit than may be outside stand as alone as that
+    if (
+        detector.offset_ > -1 + 1e-9
+    ):  # else more points of fit than may be outside stand as alone as that
         assert (detector.predict(places) == -1).all()
 
 
@@ -83,8 +93,14 @@ def test_the_extension_is_kriging(d):
     "The same numbers as scikit-learn's Gaussian process of covariance exp(−t·d), told the weights less one."
     rng = np.random.default_rng(d)
     points, places, t = rng.normal(size=(60, d)), rng.normal(size=(40, d)) * 2, 1.7
-    process = GaussianProcessRegressor(Matern(length_scale=1 / t, nu=0.5), alpha=0, optimizer=None).fit(points, mag.weighting(points, t) - 1)
-    np.testing.assert_allclose(BoundaryDetector(t).fit(points).score_samples(places), -1 - process.predict(places), atol=1e-9)
+    process = GaussianProcessRegressor(
+        Matern(length_scale=1 / t, nu=0.5), alpha=0, optimizer=None
+    ).fit(points, mag.weighting(points, t) - 1)
+    np.testing.assert_allclose(
+        BoundaryDetector(t).fit(points).score_samples(places),
+        -1 - process.predict(places),
+        atol=1e-9,
+    )
 
 
 @pytest.mark.parametrize("scale", ["auto", "boundary", "outliers"])
@@ -97,13 +113,19 @@ def test_the_hole_of_an_annulus_is_outside(scale, contamination):
     assert (detector.predict(np.c_[np.cos(angle), np.sin(angle)]) == 1).mean() > 0.9
 
 
-@pytest.mark.parametrize("metric", ["chebyshev", "seuclidean", "mahalanobis", "canberra", "l1", "minkowski"])
+@pytest.mark.parametrize(
+    "metric", ["chebyshev", "seuclidean", "mahalanobis", "canberra", "l1", "minkowski"]
+)
 def test_other_metrics_agree_on_the_points_of_fit_in_any_batch(cloud, metric):
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # chebyshev has rectangles, whose points may need merging
+        warnings.simplefilter(
+            "ignore", RuntimeWarning
+        )  # chebyshev has rectangles, whose points may need merging
         detector = BoundaryDetector(2.0, metric=metric).fit(cloud)
     np.testing.assert_allclose(detector.score_samples(cloud), -detector.weighting_, atol=1e-6)
-    np.testing.assert_allclose(detector.score_samples(cloud[7:9]), -detector.weighting_[7:9], atol=1e-6)
+    np.testing.assert_allclose(
+        detector.score_samples(cloud[7:9]), -detector.weighting_[7:9], atol=1e-6
+    )
 
 
 def test_sets_are_compared_as_sets():
@@ -116,7 +138,11 @@ def test_distances_given_beforehand(cloud):
     train, new = cloud[:80], cloud[80:]
     by_points = BoundaryDetector().fit(train)
     by_distances = BoundaryDetector(metric="precomputed").fit(pairwise_distances(train))
-    np.testing.assert_allclose(by_distances.score_samples(pairwise_distances(new, train)), by_points.score_samples(new), atol=1e-9)
+    np.testing.assert_allclose(
+        by_distances.score_samples(pairwise_distances(new, train)),
+        by_points.score_samples(new),
+        atol=1e-9,
+    )
     with pytest.raises(ValueError, match="negative"):
         by_distances.score_samples(-pairwise_distances(new, train))
     with pytest.raises(ValueError, match="80 features"):
@@ -125,8 +151,12 @@ def test_distances_given_beforehand(cloud):
 
 def test_distances_are_cut_on_both_sides_by_cross_validation(cloud):
     y = np.where(np.arange(len(cloud)) % 10, 1, -1)
-    by_distances = cross_val_score(BoundaryDetector(1.0, metric="precomputed"), pairwise_distances(cloud), y)
-    np.testing.assert_allclose(by_distances, cross_val_score(BoundaryDetector(1.0), cloud, y), atol=1e-12)
+    by_distances = cross_val_score(
+        BoundaryDetector(1.0, metric="precomputed"), pairwise_distances(cloud), y
+    )
+    np.testing.assert_allclose(
+        by_distances, cross_val_score(BoundaryDetector(1.0), cloud, y), atol=1e-12
+    )
 
 
 def test_copies_share_their_weight():
@@ -138,7 +168,9 @@ def test_copies_share_their_weight():
 def test_thousands_of_points_by_conjugate_gradients():
     points = np.random.default_rng(0).normal(size=(4000, 2))
     detector = BoundaryDetector(6.0).fit(points)
-    np.testing.assert_allclose(detector.score_samples(points[::5]), -detector.weighting_[::5], atol=1e-8)
+    np.testing.assert_allclose(
+        detector.score_samples(points[::5]), -detector.weighting_[::5], atol=1e-8
+    )
     assert (detector.predict(points) == -1).sum() == 400
     assert len(pickle.dumps(detector)) < 4000 * 8 * 6
 
@@ -152,7 +184,9 @@ def test_an_approximation_keeps_the_share_it_was_asked_for(cloud):
 
 def test_doubt_is_told(cloud):
     with pytest.warns(RuntimeWarning, match="scores of the points of fit.*max_steps"):
-        BoundaryDetector(0.1, solver=mag.ConjugateGradient(max_steps=1, preconditioner=None)).fit(cloud)
+        BoundaryDetector(0.1, solver=mag.ConjugateGradient(max_steps=1, preconditioner=None)).fit(
+            cloud
+        )
 
 
 # Thresholds
@@ -161,9 +195,15 @@ def test_doubt_is_told(cloud):
 @pytest.mark.parametrize("contamination", [0.01, 0.1, 0.25, 0.5])
 def test_contamination_is_the_share_outside(cloud, contamination):
     detector = BoundaryDetector(contamination=contamination)
-    assert (detector.fit_predict(cloud) == -1).sum() == pytest.approx(contamination * len(cloud), abs=1)
-    assert detector.offset_ == pytest.approx(np.percentile(-detector.weighting_, 100 * contamination), abs=1e-9)
-    np.testing.assert_array_equal(detector.predict(cloud), np.where(detector.decision_function(cloud) < 0, -1, 1))
+    assert (detector.fit_predict(cloud) == -1).sum() == pytest.approx(
+        contamination * len(cloud), abs=1
+    )
+    assert detector.offset_ == pytest.approx(
+        np.percentile(-detector.weighting_, 100 * contamination), abs=1e-9
+    )
+    np.testing.assert_array_equal(
+        detector.predict(cloud), np.where(detector.decision_function(cloud) < 0, -1, 1)
+    )
 
 
 def test_without_a_share_outside_is_what_weighs_more_than_half(cloud):
@@ -174,7 +214,9 @@ def test_without_a_share_outside_is_what_weighs_more_than_half(cloud):
 
 @pytest.mark.parametrize("name", FRACTIONS)
 def test_named_scales_are_choices_by_fraction(cloud, name):
-    assert BoundaryDetector(name).fit(cloud).scale_ == mag.choose_scale(cloud, fraction=FRACTIONS[name])
+    assert BoundaryDetector(name).fit(cloud).scale_ == mag.choose_scale(
+        cloud, fraction=FRACTIONS[name]
+    )
 
 
 # In company
@@ -183,10 +225,16 @@ def test_named_scales_are_choices_by_fraction(cloud, name):
 def test_pipeline_search_and_copies(cloud):
     y = np.where(np.arange(len(cloud)) % 12, 1, -1)
     points = np.where(y[:, None] == 1, cloud, cloud + [15, 0])
-    search = GridSearchCV(make_pipeline(StandardScaler(), BoundaryDetector()), {"boundarydetector__scale": ["auto", "outliers", 0.5]}, cv=3).fit(points, y)
+    search = GridSearchCV(
+        make_pipeline(StandardScaler(), BoundaryDetector()),
+        {"boundarydetector__scale": ["auto", "outliers", 0.5]},
+        cv=3,
+    ).fit(points, y)
     assert np.isfinite(search.cv_results_["mean_test_score"]).all() and search.best_score_ > 0.7
     best = search.best_estimator_
-    np.testing.assert_array_equal(pickle.loads(pickle.dumps(best)).score_samples(points), best.score_samples(points))
+    np.testing.assert_array_equal(
+        pickle.loads(pickle.dumps(best)).score_samples(points), best.score_samples(points)
+    )
     copy = clone(best.steps[-1][1])
     assert copy.get_params() == best.steps[-1][1].get_params() and not hasattr(copy, "offset_")
 
@@ -194,7 +242,9 @@ def test_pipeline_search_and_copies(cloud):
 def test_it_goes_through_joblib(cloud, tmp_path):
     detector = BoundaryDetector(solver=mag.Cholesky()).fit(cloud)
     joblib.dump(detector, tmp_path / "d.joblib")
-    np.testing.assert_array_equal(joblib.load(tmp_path / "d.joblib").predict(cloud), detector.predict(cloud))
+    np.testing.assert_array_equal(
+        joblib.load(tmp_path / "d.joblib").predict(cloud), detector.predict(cloud)
+    )
 
 
 def test_score_is_the_area_under_the_curve(cloud):
@@ -211,7 +261,9 @@ def test_names_of_columns(cloud):
     frame = pd.DataFrame(cloud, columns=["x", "y"], index=range(5, 125))
     detector = BoundaryDetector(1.0).fit(frame)
     assert list(detector.feature_names_in_) == ["x", "y"]
-    np.testing.assert_array_equal(detector.score_samples(frame), BoundaryDetector(1.0).fit(cloud).score_samples(cloud))
+    np.testing.assert_array_equal(
+        detector.score_samples(frame), BoundaryDetector(1.0).fit(cloud).score_samples(cloud)
+    )
     with pytest.raises(ValueError, match="feature names"):
         detector.predict(frame[["y", "x"]])
 
@@ -221,9 +273,17 @@ def test_tensors_in_tensors_out(cloud, dtype):
     points = torch.tensor(cloud, dtype=dtype)
     detector = BoundaryDetector(1.0).fit(points)
     scores = detector.score_samples(points)
-    assert scores.dtype == detector.weighting_.dtype == dtype and detector.predict(points).dtype == torch.int64
+    assert (
+        scores.dtype == detector.weighting_.dtype == dtype
+        and detector.predict(points).dtype == torch.int64
+    )
     assert_close(scores, -detector.weighting_)
-    assert_close(scores.double().numpy(), BoundaryDetector(1.0).fit(cloud).score_samples(cloud), rtol=1e-4, atol=1e-5)  # float32 moved the points
+    assert_close(
+        scores.double().numpy(),
+        BoundaryDetector(1.0).fit(cloud).score_samples(cloud),
+        rtol=1e-4,
+        atol=1e-5,
+    )  # float32 moved the points
     assert_close(detector.fit_predict(points), detector.predict(points))
 
 
@@ -240,7 +300,16 @@ def test_scores_have_gradients(metric, d):
         BoundaryDetector(0.7, metric="chebyshev").fit(places.detach()).score_samples(places)
 
 
-@pytest.mark.parametrize("convert", [lambda x: x.astype(np.float32), lambda x: x.astype(np.float16), lambda x: x[::-1], np.asfortranarray, lambda x: x.tolist()])
+@pytest.mark.parametrize(
+    "convert",
+    [
+        lambda x: x.astype(np.float32),
+        lambda x: x.astype(np.float16),
+        lambda x: x[::-1],
+        np.asfortranarray,
+        lambda x: x.tolist(),
+    ],
+)
 def test_containers_are_read_and_left_alone(cloud, convert):
     points = convert(np.round(cloud, 1))
     before = np.array(points)
@@ -248,42 +317,54 @@ def test_containers_are_read_and_left_alone(cloud, convert):
         points.flags.writeable = False
     detector = BoundaryDetector(1.0).fit(points)
     assert detector.score_samples(points).dtype == np.float64
-    np.testing.assert_allclose(detector.score_samples(points), -mag.weighting(before.astype(float), 1.0), atol=1e-8)
+    np.testing.assert_allclose(
+        detector.score_samples(points), -mag.weighting(before.astype(float), 1.0), atol=1e-8
+    )
     np.testing.assert_array_equal(np.array(points), before)
 
 
 # What cannot be used
 
 
-@pytest.mark.parametrize("settings, error, words", [
-    (dict(scale=0), ValueError, "scale must be positive"),
-    (dict(scale="small"), ValueError, "scale must be a positive number or one of 'auto', 'boundary', 'outliers'"),
-    (dict(scale=None), TypeError, "scale"),
-    (dict(contamination=0), ValueError, "contamination must lie above 0"),
-    (dict(contamination=0.6), ValueError, "contamination must lie above 0 and not above 0.5"),
-    (dict(contamination=float("nan")), ValueError, "contamination"),
-    (dict(contamination="some"), TypeError, "contamination must be a number or 'auto'"),
-    (dict(contamination=True), TypeError, "contamination"),
-    (dict(metric="nearness"), ValueError, "metric 'nearness' is not known"),
-    (dict(metric="precomputed"), ValueError, "square"),
-    (dict(solver="cholesky"), TypeError, "solver must be a solver"),
-])
+@pytest.mark.parametrize(
+    "settings, error, words",
+    [
+        (dict(scale=0), ValueError, "scale must be positive"),
+        (
+            dict(scale="small"),
+            ValueError,
+            "scale must be a positive number or one of 'auto', 'boundary', 'outliers'",
+        ),
+        (dict(scale=None), TypeError, "scale"),
+        (dict(contamination=0), ValueError, "contamination must lie above 0"),
+        (dict(contamination=0.6), ValueError, "contamination must lie above 0 and not above 0.5"),
+        (dict(contamination=float("nan")), ValueError, "contamination"),
+        (dict(contamination="some"), TypeError, "contamination must be a number or 'auto'"),
+        (dict(contamination=True), TypeError, "contamination"),
+        (dict(metric="nearness"), ValueError, "metric 'nearness' is not known"),
+        (dict(metric="precomputed"), ValueError, "square"),
+        (dict(solver="cholesky"), TypeError, "solver must be a solver"),
+    ],
+)
 def test_settings_that_cannot_be_used(cloud, settings, error, words):
     with pytest.raises(error, match=words):
         BoundaryDetector(**settings).fit(cloud)
 
 
-@pytest.mark.parametrize("points, words", [
-    ([[1.0, 2.0]], "1 sample"),
-    ([[1.0], [np.nan], [2.0]], r"1 row\(s\) with NaN or infinity, first at 1"),
-    ([[1.0], [np.inf]], "first at 1"),
-    ([[1.0, 2.0]] * 3, "coincide"),
-    ([["a"], ["b"]], "string"),
-    ([1.0, 2.0], "2D array"),
-    (np.ma.masked_less([[1.0], [2.0], [3.0]], 2), "masked"),
-    (torch.ones(1, 3), "1 sample"),
-    (torch.tensor([[1.0], [float("nan")]]), "first at 1"),
-])
+@pytest.mark.parametrize(
+    "points, words",
+    [
+        ([[1.0, 2.0]], "1 sample"),
+        ([[1.0], [np.nan], [2.0]], r"1 row\(s\) with NaN or infinity, first at 1"),
+        ([[1.0], [np.inf]], "first at 1"),
+        ([[1.0, 2.0]] * 3, "coincide"),
+        ([["a"], ["b"]], "string"),
+        ([1.0, 2.0], "2D array"),
+        (np.ma.masked_less([[1.0], [2.0], [3.0]], 2), "masked"),
+        (torch.ones(1, 3), "1 sample"),
+        (torch.tensor([[1.0], [float("nan")]]), "first at 1"),
+    ],
+)
 def test_points_that_cannot_be_used(points, words):
     with pytest.raises(ValueError, match=words):
         BoundaryDetector().fit(points)

@@ -7,7 +7,18 @@ from pathlib import Path
 from statistics import median
 
 import pytest
-from browser import SHOTS, answer, contrasts, demand, image, jupyterlab, open_notebook, run_all, settle, voila
+from browser import (
+    SHOTS,
+    answer,
+    contrasts,
+    demand,
+    image,
+    jupyterlab,
+    open_notebook,
+    run_all,
+    settle,
+    voila,
+)
 
 root = Path(__file__).parent.parent
 EXPLORERS = ("scale", "training", "epochs", "sweep", "linked", "methods")
@@ -16,11 +27,15 @@ SLACK = 3  # the limits are those of a quiet machine; a shared one may take this
 
 def test_a_page_remembers_its_errors_and_reaches_no_other_machine(browser, tmp_path):
     path = tmp_path / "page.html"
-    path.write_text("<h1>here</h1><script>console.error('said'); throw new Error('thrown')</script><img src='https://example.com/picture.png'>")
+    path.write_text(
+        "<h1>here</h1><script>console.error('said'); throw new Error('thrown')</script><img src='https://example.com/picture.png'>"
+    )
     page = browser.new_page()
     page.goto(path.as_uri())
     assert page.inner_text("h1") == "here"
-    assert any("said" in error for error in page.errors) and any("thrown" in error for error in page.errors)
+    assert any("said" in error for error in page.errors) and any(
+        "thrown" in error for error in page.errors
+    )
     assert browser.outside == ["https://example.com/picture.png"]
     browser.outside.clear()
     page.close()
@@ -31,9 +46,17 @@ def workplace(tmp_path_factory):
     """A copy of what the notebook needs: it may write there."""
     folder = tmp_path_factory.mktemp("workplace")
     for name in ("magnitude_ae", "results"):
-        shutil.copytree(root / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", ".scaling"))
+        shutil.copytree(
+            root / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", ".scaling")
+        )
     (folder / "nbs").mkdir()
-    for name in ("settings.ini", "pyproject.toml", "setup.py", "voila.json", "nbs/13_explore.ipynb"):
+    for name in (
+        "settings.ini",
+        "pyproject.toml",
+        "setup.py",
+        "voila.json",
+        "nbs/13_explore.ipynb",
+    ):
         shutil.copy(root / name, folder / name)
     return folder
 
@@ -103,8 +126,14 @@ def badge(explorer):
 
 def test_the_notebook_runs_from_top_to_bottom_in_jupyterlab(lab, explorer, shot):
     assert [output["evalue"] for output in lab.outputs if output["output_type"] == "error"] == []
-    only_named = [output["data"]["text/plain"] for output in lab.outputs if list(output.get("data", [])) == ["text/plain"]]
-    assert not [text for text in only_named if text.startswith("<Figure")], "a figure is shown by its name only"
+    only_named = [
+        output["data"]["text/plain"]
+        for output in lab.outputs
+        if list(output.get("data", [])) == ["text/plain"]
+    ]
+    assert not [text for text in only_named if text.startswith("<Figure")], (
+        "a figure is shown by its name only"
+    )
     assert all(lab.locator(f".magnitude-explorer.magnitude-{name}").count() for name in EXPLORERS)
     settle(explorer("scale"))
     shot(lab, "jupyterlab")
@@ -124,14 +153,20 @@ def test_the_slider_answers_at_once(explorer, shot, record_property):
     for _ in range(4):
         known.append(answer(scale, lambda: handle.press("ArrowRight")))
     assert image(scale) == seen[-1]
-    record_property("browser", f"slider to picture: {median(known):.0f} ms known, {median(new):.0f} ms new (n = 1000; limits on a quiet machine 100 and 1000)")
+    record_property(
+        "browser",
+        f"slider to picture: {median(known):.0f} ms known, {median(new):.0f} ms new (n = 1000; limits on a quiet machine 100 and 1000)",
+    )
     assert median(known) <= 100 * SLACK and median(new) <= 1000 * SLACK
     shot(scale, "scale")
 
 
 def test_the_mouse_drags_the_slider(explorer):
     scale = explorer("scale")
-    handle, track = scale.locator(".noUi-handle").bounding_box(), scale.locator(".noUi-target").bounding_box()
+    handle, track = (
+        scale.locator(".noUi-handle").bounding_box(),
+        scale.locator(".noUi-target").bounding_box(),
+    )
     mouse = scale.page.mouse
 
     def drag():
@@ -175,7 +210,10 @@ def test_a_training_is_watched_paused_and_stopped(explorer, shot):
     reached = image(training)
     time.sleep(1)
     assert image(training) == reached
-    assert training.locator(".magnitude-start").is_enabled() and training.locator(".magnitude-stop").is_disabled()
+    assert (
+        training.locator(".magnitude-start").is_enabled()
+        and training.locator(".magnitude-stop").is_disabled()
+    )
     shot(training, "training stopped")
 
 
@@ -208,7 +246,9 @@ def test_a_brush_and_a_click_select_and_decode(explorer, shot):
     mouse = linked.page.mouse
 
     def place(right, up):
-        box = linked.locator(".magnitude-picture img").first.bounding_box()  # a screenshot may have scrolled
+        box = linked.locator(
+            ".magnitude-picture img"
+        ).first.bounding_box()  # a screenshot may have scrolled
         return box["x"] + right * box["width"], box["y"] + (1 - up) * box["height"]
 
     def brush():
@@ -236,7 +276,13 @@ def test_the_keyboard_brushes_too(explorer):
 
     def brush():
         picture.focus()
-        for key, times in (("ArrowLeft", 40), ("ArrowUp", 5), ("Shift+ArrowRight", 20), ("Shift+ArrowUp", 15), ("Enter", 1)):
+        for key, times in (
+            ("ArrowLeft", 40),
+            ("ArrowUp", 5),
+            ("Shift+ArrowRight", 20),
+            ("Shift+ArrowUp", 15),
+            ("Enter", 1),
+        ):
             for _ in range(times):
                 picture.press(key)
 

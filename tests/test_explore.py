@@ -37,12 +37,22 @@ def no_figure_of_pyplot_is_left():
 
 
 def estimator(n_epochs=3, **settings):
-    return mag.MagnitudeAutoencoder(**{"scale": 1.0, "strategy": mag.Joint(n_epochs), "random_state": 0, "progress": False, **settings})
+    return mag.MagnitudeAutoencoder(
+        **{
+            "scale": 1.0,
+            "strategy": mag.Joint(n_epochs),
+            "random_state": 0,
+            "progress": False,
+            **settings,
+        }
+    )
 
 
 @pytest.fixture(scope="module")
 def fitted():
-    return estimator(strategy=mag.BurnIn(2, joint=mag.Joint(6)), callbacks=[mag.Snapshots(every=2)]).fit(ball)
+    return estimator(
+        strategy=mag.BurnIn(2, joint=mag.Joint(6)), callbacks=[mag.Snapshots(every=2)]
+    ).fit(ball)
 
 
 def shown(explorer):
@@ -60,7 +70,9 @@ def told(explorer):
 def count(monkeypatch, name):
     "A list that grows with every call of a function of the module."
     calls, function = [], getattr(explore, name)
-    monkeypatch.setattr(explore, name, lambda *arguments, **more: calls.append(1) or function(*arguments, **more))
+    monkeypatch.setattr(
+        explore, name, lambda *arguments, **more: calls.append(1) or function(*arguments, **more)
+    )
     return calls
 
 
@@ -82,10 +94,23 @@ def wait_for(condition, seconds=20.0):
 
 def test_the_picture_needs_no_network_and_no_build():
     script = explore.Picture._esm + explore.Picture._css
-    assert "export default" in script and "import " not in script and "//" not in re.sub(r"// .*", "", script)
+    assert (
+        "export default" in script
+        and "import " not in script
+        and "//" not in re.sub(r"// .*", "", script)
+    )
 
 
-@pytest.mark.parametrize("wrong", [dict(brush=[0.1, 0.2]), dict(brush=[0, 0, 1, 2]), dict(click=[0.5]), dict(click=[-0.1, 0.5]), dict(click=[0.1, 0.2, 0.3])])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        dict(brush=[0.1, 0.2]),
+        dict(brush=[0, 0, 1, 2]),
+        dict(click=[0.5]),
+        dict(click=[-0.1, 0.5]),
+        dict(click=[0.1, 0.2, 0.3]),
+    ],
+)
 def test_places_outside_of_the_picture_are_refused(wrong):
     picture = explore.Picture()
     with pytest.raises(traitlets.TraitError, match=next(iter(wrong))):
@@ -110,15 +135,21 @@ def test_scale_shows_what_the_function_draws():
     explorer = explore.scale(disc)
     for t in (0.7, 3.0):
         explorer.slider.value = t
-        expected = explore.scale_figure(disc, mag.weighting(disc, t), t, *mag.magnitude_function(disc))
+        expected = explore.scale_figure(
+            disc, mag.weighting(disc, t), t, *mag.magnitude_function(disc)
+        )
         assert explorer.picture.png == explore.png(expected)
         np.testing.assert_array_equal(explorer.weighting, mag.solve(disc, t).value)
-        assert f"t = {t:.3g}" in explorer.picture.description and "condition number" in told(explorer)
+        assert f"t = {t:.3g}" in explorer.picture.description and "condition number" in told(
+            explorer
+        )
 
 
 def test_scale_solves_and_draws_each_stop_once(monkeypatch):
     explorer = explore.scale(disc)
-    solved, drawn, looked = (count(monkeypatch, name) for name in ("solve", "scale_figure", "_condition"))
+    solved, drawn, looked = (
+        count(monkeypatch, name) for name in ("solve", "scale_figure", "_condition")
+    )
     pictures = []
     for t in (0.5, 1.0, 2.0, 0.5, 1.0, 2.0):
         explorer.slider.value = t
@@ -131,13 +162,26 @@ def test_scale_goes_from_one_shape_to_another_and_back(monkeypatch):
     explorer = explore.scale({"a": disc, "b": 10 * ball})
     first, range_of_a = explorer.picture.png, (explorer.slider.min, explorer.slider.max)
     functions, sent = count(monkeypatch, "magnitude_function"), []
-    monkeypatch.setattr(type(explorer.slider), "send_state", lambda slider, key=None: sent.append(set(key)))
+    monkeypatch.setattr(
+        type(explorer.slider), "send_state", lambda slider, key=None: sent.append(set(key))
+    )
     explorer.shape.value = "b"
-    assert len(sent) == 1 and {"min", "max", "step", "value"} <= set(sent[0])  # in one message: a browser rounds the value to the steps it knows
-    assert explorer.picture.png != first and len(functions) == 1 and explorer.weighting.shape == (60,)
-    assert explorer.slider.max < range_of_a[1] and 10**explorer.slider.min <= explorer.slider.value <= 10**explorer.slider.max
+    assert len(sent) == 1 and {"min", "max", "step", "value"} <= set(
+        sent[0]
+    )  # in one message: a browser rounds the value to the steps it knows
+    assert (
+        explorer.picture.png != first and len(functions) == 1 and explorer.weighting.shape == (60,)
+    )
+    assert (
+        explorer.slider.max < range_of_a[1]
+        and 10**explorer.slider.min <= explorer.slider.value <= 10**explorer.slider.max
+    )
     explorer.shape.value = "a"
-    assert explorer.picture.png == first and len(functions) == 1 and (explorer.slider.min, explorer.slider.max) == range_of_a
+    assert (
+        explorer.picture.png == first
+        and len(functions) == 1
+        and (explorer.slider.min, explorer.slider.max) == range_of_a
+    )
 
 
 def test_scale_opens_where_a_twentieth_of_the_points_are_effective():
@@ -147,12 +191,17 @@ def test_scale_opens_where_a_twentieth_of_the_points_are_effective():
 
 def test_scale_offers_shapes():
     explorer = explore.scale()
-    assert explorer.shape.options == tuple(explore.SHAPES) and explorer.space.points.shape == (1000, 2)
+    assert explorer.shape.options == tuple(explore.SHAPES) and explorer.space.points.shape == (
+        1000,
+        2,
+    )
     assert explore.scale(disc).shape.options == ("your points", *explore.SHAPES)
 
 
 @pytest.mark.parametrize(
-    "points", [disc.tolist(), pd.DataFrame(disc), torch.tensor(disc, requires_grad=True)], ids=["list", "frame", "tensor"]
+    "points",
+    [disc.tolist(), pd.DataFrame(disc), torch.tensor(disc, requires_grad=True)],
+    ids=["list", "frame", "tensor"],
 )
 def test_scale_takes_any_container(points):
     assert explore.scale(points).picture.png == explore.scale(disc).picture.png
@@ -162,7 +211,11 @@ def test_scale_takes_any_container(points):
 def test_scale_draws_any_dimension(width):
     points = np.random.default_rng(0).random((30, width))
     figure = explore.scale(points).figure()
-    assert [ax.name for ax in figure.axes] == ["3d" if width == 3 else "rectilinear", "rectilinear", "rectilinear"]
+    assert [ax.name for ax in figure.axes] == [
+        "3d" if width == 3 else "rectilinear",
+        "rectilinear",
+        "rectilinear",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -181,7 +234,10 @@ def test_scale_names_what_is_wrong(points, error, words):
         explore.scale(points)
 
 
-@pytest.mark.parametrize("spread, word", [(1.0, "well conditioned"), (1e-9, "poorly conditioned"), (1e-15, "hardly more than rounding")])
+@pytest.mark.parametrize(
+    "spread, word",
+    [(1.0, "well conditioned"), (1e-9, "poorly conditioned"), (1e-15, "hardly more than rounding")],
+)
 def test_the_badge_knows_the_condition(spread, word):
     "Two points at distance d have the condition number (1 + e^-d) / (1 - e^-d)."
     pair = np.array([[0.0], [spread]])
@@ -201,7 +257,11 @@ def test_what_goes_wrong_is_shown_and_raised(monkeypatch):
     monkeypatch.setattr(explore, "solve", fails)
     with pytest.raises(mag.SingularSimilarityError):
         explorer.slider.value = 0.123
-    assert "no <weighting> here" in told(explorer) and "<weighting>" not in explorer.badge.value and explorer.picture.png == before
+    assert (
+        "no <weighting> here" in told(explorer)
+        and "<weighting>" not in explorer.badge.value
+        and explorer.picture.png == before
+    )
 
 
 # Training
@@ -211,19 +271,30 @@ def test_training_from_start_to_end():
     model = estimator()
     explorer = explore.training(ball, model, seconds=1e-3)
     before = explorer.picture.png
-    assert explorer.state == "ready" and not explorer.start.disabled and explorer.pause.disabled and explorer.stop.disabled
+    assert (
+        explorer.state == "ready"
+        and not explorer.start.disabled
+        and explorer.pause.disabled
+        and explorer.stop.disabled
+    )
     explorer.start.click()
     assert explorer.wait(30) and explorer.state == "finished"
     found = explorer.autoencoder
-    expected = explore.training_figure(ball, found.embedding_, found.weighting_, found.embedding_weighting_, found.history_)
+    expected = explore.training_figure(
+        ball, found.embedding_, found.weighting_, found.embedding_weighting_, found.history_
+    )
     assert explorer.picture.png == explore.png(expected) != before
     np.testing.assert_array_equal(found.embedding_, estimator().fit(ball).embedding_)
     assert not hasattr(model, "embedding_") and model.callbacks == () == found.callbacks
-    assert "epoch 3 of 3" in told(explorer) and f"ρ = {mag.boundary_correlation(ball, found.embedding_, 1.0):.2f}" in told(explorer)
+    assert "epoch 3 of 3" in told(
+        explorer
+    ) and f"ρ = {mag.boundary_correlation(ball, found.embedding_, 1.0):.2f}" in told(explorer)
 
 
 def test_pause_really_pauses_and_stop_keeps_what_was_reached():
-    explorer = explore.training(ball, estimator(100_000, strategy=None, max_epochs=100_000), seconds=1e-3)
+    explorer = explore.training(
+        ball, estimator(100_000, strategy=None, max_epochs=100_000), seconds=1e-3
+    )
     explorer.start.click()
     wait_for(lambda: "epoch" in told(explorer))
     explorer.pause.click()
@@ -233,13 +304,20 @@ def test_pause_really_pauses_and_stop_keeps_what_was_reached():
     time.sleep(0.3)
     assert told(explorer) == reached and explorer.picture.png == picture and not explorer.wait(0)
     explorer.resume.click()
-    wait_for(lambda: "epoch" in told(explorer) and "training" in told(explorer) and told(explorer).split("epoch ")[1] != reached.split("epoch ")[1])
+    wait_for(
+        lambda: "epoch" in told(explorer)
+        and "training" in told(explorer)
+        and told(explorer).split("epoch ")[1] != reached.split("epoch ")[1]
+    )
     assert explorer.picture.png != picture
     explorer.stop.click()
     assert explorer.wait(30) and explorer.state == "stopped" and not explorer.start.disabled
     model = explorer.autoencoder
     assert 0 < len(model.history_["epoch"]) < 100_000 and model.transform(ball).shape == (60, 2)
-    assert explorer.picture.png == explore.png(explorer.figure()) and losses_of(explorer.figure()).lines
+    assert (
+        explorer.picture.png == explore.png(explorer.figure())
+        and losses_of(explorer.figure()).lines
+    )
 
 
 def test_stop_ends_a_paused_training_and_start_begins_anew():
@@ -258,7 +336,11 @@ def test_stop_ends_a_paused_training_and_start_begins_anew():
 
 
 def test_phases_are_marked(fitted):
-    losses = losses_of(explore.training_figure(ball, fitted.embedding_, fitted.weighting_, fitted.embedding_weighting_, fitted.history_))
+    losses = losses_of(
+        explore.training_figure(
+            ball, fitted.embedding_, fitted.weighting_, fitted.embedding_weighting_, fitted.history_
+        )
+    )
     words = [text.get_text() for text in losses.texts] + losses.get_legend_handles_labels()[1]
     assert {"burn-in", "joint"} <= set(words)
 
@@ -270,19 +352,25 @@ def test_errors_of_the_thread_are_shown():
     explorer = explore.training(ball, estimator(callbacks=[breaks]))
     explorer.start.click()
     assert explorer.wait(30) and explorer.state == "failed" and not explorer.start.disabled
-    assert "RuntimeError: the callback <broke>" in told(explorer) and not hasattr(explorer.autoencoder, "embedding_")
+    assert "RuntimeError: the callback <broke>" in told(explorer) and not hasattr(
+        explorer.autoencoder, "embedding_"
+    )
 
 
 def test_a_picture_that_cannot_be_drawn_ends_the_training_and_says_so(monkeypatch):
     explorer = explore.training(ball, estimator(100_000), seconds=1e-3)
     monkeypatch.setattr(explore, "training_figure", lambda *_: 1 / 0)
     explorer.start.click()
-    assert explorer.wait(30) and explorer.state == "failed" and "ZeroDivisionError" in told(explorer)
+    assert (
+        explorer.wait(30) and explorer.state == "failed" and "ZeroDivisionError" in told(explorer)
+    )
 
 
 def test_callbacks_of_the_user_are_called_and_kept():
     seen = []
-    explorer = explore.training(torch.tensor(ball), estimator(callbacks=[lambda training: seen.append(training.epoch)]))
+    explorer = explore.training(
+        torch.tensor(ball), estimator(callbacks=[lambda training: seen.append(training.epoch)])
+    )
     explorer.start.click()
     assert explorer.wait(30) and seen == [1, 2, 3] and len(explorer.autoencoder.callbacks) == 1
     assert isinstance(explorer.autoencoder.embedding_, torch.Tensor)
@@ -295,7 +383,14 @@ def test_latents_of_any_dimension_are_drawn(size):
     assert explorer.wait(30) and explorer.state == "finished", told(explorer)
 
 
-@pytest.mark.parametrize("wrong, error", [(dict(points=[[np.inf]]), ValueError), (dict(autoencoder="default"), TypeError), (dict(seconds=-1), ValueError)])
+@pytest.mark.parametrize(
+    "wrong, error",
+    [
+        (dict(points=[[np.inf]]), ValueError),
+        (dict(autoencoder="default"), TypeError),
+        (dict(seconds=-1), ValueError),
+    ],
+)
 def test_training_names_what_is_wrong(wrong, error):
     with pytest.raises(error, match=next(iter(wrong))):
         explore.training(**{"points": ball, **wrong})
@@ -307,7 +402,11 @@ def test_training_names_what_is_wrong(wrong, error):
 def test_epochs_play(fitted):
     explorer = explore.epochs(ball, fitted)
     snapshots = fitted.notes_["snapshots"]
-    assert explorer.slider.options == (2, 4, 6, 8) and explorer.slider.value == 8 and explorer.play.max == 3
+    assert (
+        explorer.slider.options == (2, 4, 6, 8)
+        and explorer.slider.value == 8
+        and explorer.play.max == 3
+    )
     pictures = {}
     for k, epoch in enumerate(snapshots):
         explorer.play.value = k
@@ -316,7 +415,9 @@ def test_epochs_play(fitted):
         pictures[epoch] = explorer.picture.png
     assert len(set(pictures.values())) == 4
     explorer.slider.value = 4
-    assert explorer.play.value == 1 and explorer.picture.png == pictures[4] == explore.png(explorer.figure())
+    assert explorer.play.value == 1 and explorer.picture.png == pictures[4] == explore.png(
+        explorer.figure()
+    )
 
 
 def test_epochs_are_drawn_once_and_on_the_same_axes(monkeypatch):
@@ -350,21 +451,36 @@ def test_epochs_name_what_is_wrong(snapshots, error, words):
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs")
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # some latents of trainings this short are no better than their points
+        warnings.simplefilter(
+            "ignore"
+        )  # some latents of trainings this short are no better than their points
         for seed in (0, 1):
-            for change in ({"weighting_coefficient": 0.0}, {"weighting_coefficient": 5.0}, {"scale": 2.0}, {"scale": 1.0}):
-                run_or_load(Experiment("ball", "joint", seed=seed, n_points=40, max_epochs=2, **change), folder)
+            for change in (
+                {"weighting_coefficient": 0.0},
+                {"weighting_coefficient": 5.0},
+                {"scale": 2.0},
+                {"scale": 1.0},
+            ):
+                run_or_load(
+                    Experiment("ball", "joint", seed=seed, n_points=40, max_epochs=2, **change),
+                    folder,
+                )
     return folder
 
 
 def test_sweep_walks(folder):
     explorer = explore.sweep(folder)
     walks = {name: (key, sorted(set(rows[key]))) for name, (key, rows) in explorer._walks.items()}
-    assert walks == {"ball: λ, at t = 1, joint": ("λ", [0.0, 5.0, 20.0]), "ball: t, at λ = 20, joint": ("t", [1.0, 2.0])}
+    assert walks == {
+        "ball: λ, at t = 1, joint": ("λ", [0.0, 5.0, 20.0]),
+        "ball: t, at λ = 20, joint": ("t", [1.0, 2.0]),
+    }
     pictures = set()
     for walk, (key, values) in walks.items():
         explorer.walk.value = walk
-        assert [value for _, value in explorer.slider.options] == values and explorer.slider.description == key
+        assert [
+            value for _, value in explorer.slider.options
+        ] == values and explorer.slider.description == key
         for value in values:
             for seed in (0, 1):
                 explorer.slider.value, explorer.seed.value = value, seed
@@ -375,11 +491,25 @@ def test_sweep_walks(folder):
 
 def test_sweep_shows_the_stored_run(folder, monkeypatch):
     explorer = explore.sweep(folder)
-    explorer.walk.value, explorer.slider.value, explorer.seed.value = "ball: λ, at t = 1, joint", 5.0, 1
-    experiment = Experiment("ball", "joint", seed=1, n_points=40, max_epochs=2, weighting_coefficient=5.0)
+    explorer.walk.value, explorer.slider.value, explorer.seed.value = (
+        "ball: λ, at t = 1, joint",
+        5.0,
+        1,
+    )
+    experiment = Experiment(
+        "ball", "joint", seed=1, n_points=40, max_epochs=2, weighting_coefficient=5.0
+    )
     result, arrays = run_or_load(experiment, folder)
     latent = arrays["Magnitude AE"]
-    expected = explore.sweep_figure(explorer.runs, "λ", 5.0, experiment.data()[0], latent, arrays["weighting"], mag.weighting(latent, 1.0))
+    expected = explore.sweep_figure(
+        explorer.runs,
+        "λ",
+        5.0,
+        experiment.data()[0],
+        latent,
+        arrays["weighting"],
+        mag.weighting(latent, 1.0),
+    )
     assert explorer.picture.png == explore.png(expected)
     assert f"ρ = {result['table']['Magnitude AE']['rho']:.2f}" in told(explorer)
     drawn = count(monkeypatch, "sweep_figure")
@@ -419,20 +549,37 @@ def test_brushing_any_panel_selects_its_points(panel, fitted):
     explorer.picture.brush = middle_of(explorer, panel, [7, 30])
     within = explore._within(explorer._places[panel], explorer.picture.brush)
     np.testing.assert_array_equal(explorer.selected, np.flatnonzero(within))
-    assert {7, 30} <= set(explorer.selected) and len(explorer.selected) < 60 and explorer.picture.png != before
+    assert (
+        {7, 30} <= set(explorer.selected)
+        and len(explorer.selected) < 60
+        and explorer.picture.png != before
+    )
     assert f"{len(explorer.selected)} of 60 points selected" in told(explorer)
-    expected = explore.linked_figure(ball, fitted.embedding_, mag.weighting(ball), mag.weighting(fitted.embedding_), explorer.selected)
-    assert np.array_equal(shown(explorer), np.asarray(Image.open(io.BytesIO(explore.png(expected)))))
+    expected = explore.linked_figure(
+        ball,
+        fitted.embedding_,
+        mag.weighting(ball),
+        mag.weighting(fitted.embedding_),
+        explorer.selected,
+    )
+    assert np.array_equal(
+        shown(explorer), np.asarray(Image.open(io.BytesIO(explore.png(expected))))
+    )
     explorer.picture.brush = []
     assert len(explorer.selected) == 0 and explorer.picture.png == before
 
 
 def test_the_same_points_light_up_in_all_three_panels():
-    figure = explore.linked_figure(ball, disc, np.linspace(0, 1, 60), np.linspace(0, 2, 60), selected=[3, 5])
+    figure = explore.linked_figure(
+        ball, disc, np.linspace(0, 1, 60), np.linspace(0, 2, 60), selected=[3, 5]
+    )
     panels = [ax for ax in figure.axes if ax.get_label() != "<colorbar>"]
     explore.png(figure)
     marks = [ax.collections[-1] for ax in panels]
-    np.testing.assert_allclose(np.stack(marks[0]._offsets3d).T[np.lexsort(np.stack(marks[0]._offsets3d)[:1])], ball[[3, 5]][np.lexsort(ball[[3, 5]].T[:1])])
+    np.testing.assert_allclose(
+        np.stack(marks[0]._offsets3d).T[np.lexsort(np.stack(marks[0]._offsets3d)[:1])],
+        ball[[3, 5]][np.lexsort(ball[[3, 5]].T[:1])],
+    )
     np.testing.assert_array_equal(marks[1].get_offsets(), disc[[3, 5]])
     np.testing.assert_allclose(marks[2].get_offsets(), [[3 / 59, 6 / 59], [5 / 59, 10 / 59]])
 
@@ -446,7 +593,9 @@ def test_points_are_found_where_they_are_drawn():
     pixels = np.asarray(Image.open(io.BytesIO(explore.png(figure))).convert("L")) < 128
     rows, columns = np.nonzero(pixels)
     found = (columns.mean() + 0.5) / pixels.shape[1], 1 - (rows.mean() + 0.5) / pixels.shape[0]
-    np.testing.assert_allclose(explore._where(ax, np.array([[0.3, 0.8]]))[0], found, atol=0.006)  # a marker may be moved by a pixel, to be sharp
+    np.testing.assert_allclose(
+        explore._where(ax, np.array([[0.3, 0.8]]))[0], found, atol=0.006
+    )  # a marker may be moved by a pixel, to be sharp
 
 
 def test_a_brush_between_the_panels_changes_nothing(fitted):
@@ -468,7 +617,11 @@ def test_selected_can_be_set_and_cleared(fitted):
         explorer.picture.brush, explorer.picture.click = rectangle, explorer._places[1][12].tolist()
         assert {7, 30} <= set(explorer.selected) and explorer.place is not None
         explorer.clear.click()
-        assert len(explorer.selected) == 0 and explorer.place is None and explorer.picture.png == before
+        assert (
+            len(explorer.selected) == 0
+            and explorer.place is None
+            and explorer.picture.png == before
+        )
     for wrong in ([60], [-1]):
         with pytest.raises(IndexError, match="selected must lie between 0 and 59"):
             explorer.selected = wrong
@@ -478,10 +631,19 @@ def test_a_click_into_the_latent_is_decoded(fitted):
     explorer = explore.linked(ball, fitted)
     explorer.picture.click = explorer._places[1][12].tolist()
     np.testing.assert_allclose(explorer.place, fitted.embedding_[12], atol=1e-6)
-    np.testing.assert_allclose(explorer.decoded, fitted.inverse_transform(fitted.embedding_[12:13])[0], rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(
+        explorer.decoded,
+        fitted.inverse_transform(fitted.embedding_[12:13])[0],
+        rtol=1e-3,
+        atol=1e-4,
+    )
     decoded, picture = explorer.decoded, explorer.picture.png
     explorer.picture.click = explorer._places[0][12].tolist()  # in the input: means nothing
-    assert explorer.decoded is decoded and explorer.picture.png == picture and "decoded at" in told(explorer)
+    assert (
+        explorer.decoded is decoded
+        and explorer.picture.png == picture
+        and "decoded at" in told(explorer)
+    )
 
 
 def test_images_are_shown():
@@ -503,19 +665,34 @@ def test_images_are_shown():
 def test_linked_takes_an_embedding_and_any_container():
     frame, tensor = pd.DataFrame(ball), torch.tensor(disc)
     explorer = explore.linked(frame, tensor, scale=1.0, images=images)
-    assert explorer.picture.png == explore.linked(ball, disc, scale=1.0, images=images.reshape(60, 16)).picture.png
+    assert (
+        explorer.picture.png
+        == explore.linked(ball, disc, scale=1.0, images=images.reshape(60, 16)).picture.png
+    )
     explorer.picture.click = explorer._places[1][3].tolist()
     assert explorer.decoded is None
 
 
-@pytest.mark.parametrize("latent", [disc[:, :1], np.hstack([disc, disc[:, :1]]), np.hstack([disc, disc])], ids=["1", "3", "4"])
+@pytest.mark.parametrize(
+    "latent",
+    [disc[:, :1], np.hstack([disc, disc[:, :1]]), np.hstack([disc, disc])],
+    ids=["1", "3", "4"],
+)
 def test_linked_latents_of_other_dimensions(latent):
     explorer = explore.linked(ball, latent, scale=1.0)
     explorer.picture.click = explorer._places[1][3].tolist()
     assert (explorer.place is not None) == (latent.shape[1] == 1)
 
 
-@pytest.mark.parametrize("wrong", [dict(latent=disc[:9]), dict(images=images[:9]), dict(images=images.reshape(-1)), dict(scale=-1.0)])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        dict(latent=disc[:9]),
+        dict(images=images[:9]),
+        dict(images=images.reshape(-1)),
+        dict(scale=-1.0),
+    ],
+)
 def test_linked_names_what_is_wrong(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
         explore.linked(**{"points": ball, "latent": disc, "scale": 1.0, **wrong})
@@ -532,8 +709,12 @@ def test_methods_as_they_come_and_matched():
     assert explorer.table.loc["double", "factor"] == pytest.approx(0.5, rel=0.01)
     seen = {explorer.picture.png}
     explorer.lengths.value = "matched scale"
-    stretched = {name: latent * explorer.table.loc[name, "factor"] for name, latent in embeddings.items()}
-    assert explorer.picture.png == explore.png(explore.methods_figure(disc, stretched, 1.0, same_axes=True))
+    stretched = {
+        name: latent * explorer.table.loc[name, "factor"] for name, latent in embeddings.items()
+    }
+    assert explorer.picture.png == explore.png(
+        explore.methods_figure(disc, stretched, 1.0, same_axes=True)
+    )
     assert "double ρ = 1.00" in told(explorer)
     for colours in ("own", "labels", "input"):
         explorer.colours.value = colours
@@ -542,14 +723,24 @@ def test_methods_as_they_come_and_matched():
 
 
 def test_methods_of_an_estimator(fitted, monkeypatch):
-    monkeypatch.setattr(explore, "baselines", lambda points, random_state: mag.baselines(points, random_state, "PCA"))
+    monkeypatch.setattr(
+        explore,
+        "baselines",
+        lambda points, random_state: mag.baselines(points, random_state, "PCA"),
+    )
     explorer = explore.methods(torch.tensor(ball), fitted)
     assert list(explorer.embeddings) == ["Magnitude AE", "PCA"] and explorer.scale == fitted.scale_
     np.testing.assert_array_equal(explorer.embeddings["Magnitude AE"], fitted.transform(ball))
 
 
 @pytest.mark.parametrize(
-    "wrong, error", [(dict(embeddings={}), TypeError), (dict(embeddings=[disc]), TypeError), (dict(embeddings={"few": disc[:9]}), ValueError), (dict(labels=[1, 2]), ValueError)]
+    "wrong, error",
+    [
+        (dict(embeddings={}), TypeError),
+        (dict(embeddings=[disc]), TypeError),
+        (dict(embeddings={"few": disc[:9]}), ValueError),
+        (dict(labels=[1, 2]), ValueError),
+    ],
 )
 def test_methods_name_what_is_wrong(wrong, error):
     with pytest.raises(error, match=next(iter(wrong))):
@@ -573,11 +764,21 @@ def every(fitted, folder):
 def test_every_explorer_has_picture_badge_and_still(fitted, folder):
     for name, explorer in every(fitted, folder).items():
         assert {"magnitude-explorer", f"magnitude-{name}"} <= set(explorer._dom_classes)
-        assert "magnitude-picture" in explorer.picture._dom_classes and "magnitude-badge" in explorer.badge._dom_classes
+        assert (
+            "magnitude-picture" in explorer.picture._dom_classes
+            and "magnitude-badge" in explorer.badge._dom_classes
+        )
         assert explorer.picture in explorer.children and explorer.badge in explorer.children
-        assert explorer.picture.selectable == (name == "linked") and len(explorer.picture.description) > 10
+        assert (
+            explorer.picture.selectable == (name == "linked")
+            and len(explorer.picture.description) > 10
+        )
         bundle = explorer._repr_mimebundle_()
-        assert bundle["image/png"] == explorer.picture.png and bundle["text/plain"] == repr(explorer) and len(repr(explorer)) < 300
+        assert (
+            bundle["image/png"] == explorer.picture.png
+            and bundle["text/plain"] == repr(explorer)
+            and len(repr(explorer)) < 300
+        )
         assert "application/vnd.jupyter.widget-view+json" in bundle
         assert explorer.picture.png == explore.png(explorer.figure())
 
@@ -598,7 +799,10 @@ def test_controls_that_move_while_a_picture_is_drawn(monkeypatch):
     movers[0].join(20)
     monkeypatch.undo()
     assert explorer.slider.value == 3.0 and "t = 3:" in explorer.picture.description
-    expected = {t: explore.png(draw(disc, mag.weighting(disc, t), t, *mag.magnitude_function(disc))) for t in (0.7, 3.0)}
+    expected = {
+        t: explore.png(draw(disc, mag.weighting(disc, t), t, *mag.magnitude_function(disc)))
+        for t in (0.7, 3.0)
+    }
     assert explorer.picture.png == expected[3.0]
     explorer.slider.value = 0.7
     assert explorer.picture.png == expected[0.7]
@@ -623,8 +827,21 @@ def test_the_notebook_carries_stills_and_no_orphaned_widgets():
     notebook = json.loads((root / "nbs" / "13_explore.ipynb").read_text(encoding="utf-8"))
     outputs = [output for cell in notebook["cells"] for output in cell.get("outputs", [])]
     kinds = [set(output.get("data", {})) for output in outputs]
-    assert "widgets" not in notebook["metadata"] and not any("application/vnd.jupyter.widget-view+json" in kind for kind in kinds)
-    stills = ["".join(output["data"]["text/plain"]) for output, kind in zip(outputs, kinds) if "image/png" in kind]
+    assert "widgets" not in notebook["metadata"] and not any(
+        "application/vnd.jupyter.widget-view+json" in kind for kind in kinds
+    )
+    stills = [
+        "".join(output["data"]["text/plain"])
+        for output, kind in zip(outputs, kinds)
+        if "image/png" in kind
+    ]
     for name in ("scale", "training", "epochs", "sweep", "linked", "methods"):
         assert any(still.startswith(f"<explorer {name}:") for still in stills), name
-    assert sum(len(output["data"]["image/png"]) for output, kind in zip(outputs, kinds) if "image/png" in kind) < 4e6
+    assert (
+        sum(
+            len(output["data"]["image/png"])
+            for output, kind in zip(outputs, kinds)
+            if "image/png" in kind
+        )
+        < 4e6
+    )

@@ -9,12 +9,26 @@ import pytest
 
 import magnitude_ae as mag
 
-HEAVY = ["torchvision", "mlxtend", "ipywidgets", "matplotlib", "pandas", "tadasets", "IPython", "typer"]
+HEAVY = [
+    "torchvision",
+    "mlxtend",
+    "ipywidgets",
+    "matplotlib",
+    "pandas",
+    "tadasets",
+    "IPython",
+    "typer",
+]
 
 
 def run(code):
     "The output of `code` in a fresh interpreter."
-    done = subprocess.run([sys.executable, "-W", "error::ImportWarning", "-c", code], capture_output=True, text=True, timeout=120)
+    done = subprocess.run(
+        [sys.executable, "-W", "error::ImportWarning", "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout.split()
 
@@ -31,8 +45,12 @@ def test_import_is_quick():
 
 
 def test_a_weighting_needs_nothing_heavy():
-    loaded = run("import sys, magnitude_ae as mag; mag.weighting([[0.0], [1.0]]); print(*sys.modules)")
-    assert "torch" in loaded and not ({*HEAVY} - {"pandas"}) & set(loaded)  # scikit-learn imports pandas where it finds it
+    loaded = run(
+        "import sys, magnitude_ae as mag; mag.weighting([[0.0], [1.0]]); print(*sys.modules)"
+    )
+    assert "torch" in loaded and not ({*HEAVY} - {"pandas"}) & set(
+        loaded
+    )  # scikit-learn imports pandas where it finds it
 
 
 def test_training_needs_no_pictures():
@@ -55,7 +73,11 @@ def test_every_name_is_there_and_documented(name):
 @pytest.mark.parametrize("name", ["MagnitudeAutoencoder", "Similarity", "Solution", "LU"])
 def test_public_methods_are_documented(name):
     if (cls := getattr(mag, name)).__module__.startswith("magnitude_ae"):
-        bare = [m for m, f in vars(cls).items() if inspect.isfunction(f) and not m.startswith("_") and not inspect.getdoc(f)]
+        bare = [
+            m
+            for m, f in vars(cls).items()
+            if inspect.isfunction(f) and not m.startswith("_") and not inspect.getdoc(f)
+        ]
         assert not bare
 
 

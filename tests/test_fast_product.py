@@ -25,7 +25,10 @@ def clouds(n, seed=0):
     yield "clusters", np.concatenate([rng.normal(5 * k, 0.05 + k, (n // 4, 2)) for k in range(4)])
     yield "one line in the plane", np.c_[rng.uniform(0, 30, n), np.zeros(n)]
     yield "parallel lines in space", np.c_[rng.uniform(0, 30, n), rng.integers(0, 3, n), np.ones(n)]
-    yield "grid", np.stack(np.meshgrid(*[np.arange(int(n**0.5))] * 2), -1).reshape(-1, 2).astype(float)
+    yield (
+        "grid",
+        np.stack(np.meshgrid(*[np.arange(int(n**0.5))] * 2), -1).reshape(-1, 2).astype(float),
+    )
 
 
 NAMES = [name for name, _ in clouds(8)]
@@ -50,7 +53,11 @@ def test_leaves_share_the_points_evenly(n, leaf_size):
     leaves = _halving(torch.from_numpy(np.random.default_rng(n).normal(size=(n, 2))), leaf_size)
     sizes = (leaves >= 0).sum(1)
     assert sorted(leaves[leaves >= 0].tolist()) == list(range(n))
-    assert leaves.shape[1] <= leaf_size and (n < len(leaves) or sizes.min() >= 1) and sizes.max() - sizes.min() <= 1
+    assert (
+        leaves.shape[1] <= leaf_size
+        and (n < len(leaves) or sizes.min() >= 1)
+        and sizes.max() - sizes.min() <= 1
+    )
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -76,9 +83,13 @@ def test_the_product_is_that_of_all_pairs(name, scale):
     right = torch.expm1(similarity.distances() * -scale).add(shift) @ v
     size = torch.expm1(similarity.distances() * -scale).add(shift).abs() @ v.abs()
     for keep in (False, True):
-        product = _FastProduct(similarity, shift, a_side(similarity.points, 13), leaf_size=40)._prepare()
+        product = _FastProduct(
+            similarity, shift, a_side(similarity.points, 13), leaf_size=40
+        )._prepare()
         ours = (product.keep() if keep else product) @ v
-        assert ((ours - right).abs() <= (1e-4 if similarity.points.shape[1] == 3 else 1e-8) * size).all()
+        assert (
+            (ours - right).abs() <= (1e-4 if similarity.points.shape[1] == 3 else 1e-8) * size
+        ).all()
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -86,7 +97,12 @@ def test_single_precision_keeps_its_digits(name):
     similarity = Similarity(cloud(name).float())
     v = vectors(len(similarity))[0].abs()
     right = similarity.detach(torch.float64).dense() @ v
-    torch.testing.assert_close(_FastProduct(similarity, 1.0, a_side(similarity.points, 8), leaf_size=40)._prepare() @ v, right, rtol=1e-4 if similarity.points.shape[1] == 3 else 3e-6, atol=0)
+    torch.testing.assert_close(
+        _FastProduct(similarity, 1.0, a_side(similarity.points, 8), leaf_size=40)._prepare() @ v,
+        right,
+        rtol=1e-4 if similarity.points.shape[1] == 3 else 3e-6,
+        atol=0,
+    )
 
 
 @pytest.mark.parametrize("scale", [0.05, 1.0])
@@ -94,16 +110,29 @@ def test_single_precision_keeps_its_digits(name):
 def test_the_gradient_is_that_of_all_pairs(name, scale):
     similarity = Similarity(cloud(name), scale)
     left, right = vectors(len(similarity), 3)
-    product = _FastProduct(similarity, _shift(similarity), a_side(similarity.points, 15), leaf_size=40)._prepare()
-    for ours, exact in zip(product._pulled(left, right, (True, True)), _pullback(similarity, left, right, (True, True))):
-        assert ((ours - exact).norm() <= (1e-3 if similarity.points.shape[1] == 3 else 1e-7) * exact.norm()).all()
+    product = _FastProduct(
+        similarity, _shift(similarity), a_side(similarity.points, 15), leaf_size=40
+    )._prepare()
+    for ours, exact in zip(
+        product._pulled(left, right, (True, True)), _pullback(similarity, left, right, (True, True))
+    ):
+        assert (
+            (ours - exact).norm()
+            <= (1e-3 if similarity.points.shape[1] == 3 else 1e-7) * exact.norm()
+        ).all()
 
 
 @pytest.mark.parametrize("name", ["Swiss roll", "parallel lines in space"])
 def test_in_space_more_points_a_side_are_more_exact(name):
     similarity, v = Similarity(cloud(name)), vectors(700)[0]
     right = similarity.dense() @ v
-    errors = [((_FastProduct(similarity, 1.0, p, leaf_size=90)._prepare() @ v - right).norm() / right.norm()).item() for p in (4, 6, 9)]
+    errors = [
+        (
+            (_FastProduct(similarity, 1.0, p, leaf_size=90)._prepare() @ v - right).norm()
+            / right.norm()
+        ).item()
+        for p in (4, 6, 9)
+    ]
     assert errors[0] > errors[1] > errors[2] and errors[2] < 1e-6
 
 
@@ -114,7 +143,11 @@ def boxes_everywhere(monkeypatch):
 
     def product(core, shift, rtol):
         usable = core._matrix is None and core.metric == "euclidean" and core.points.shape[1] <= 2
-        return _FastProduct(core, shift, 14, leaf_size=24)._prepare() if usable else fast_solvers._Tiles(core, shift)
+        return (
+            _FastProduct(core, shift, 14, leaf_size=24)._prepare()
+            if usable
+            else fast_solvers._Tiles(core, shift)
+        )
 
     monkeypatch.setattr(fast_solvers, "_product", product)
 
@@ -129,18 +162,25 @@ def test_agrees_with_elimination_on_random_spaces(seed, boxes_everywhere):
     answers = []
     for solver in (mag.ConjugateGradient(rtol=1e-12), mag.LU()):
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # 1e-12 may be out of reach: what counts is the comparison
+            warnings.simplefilter(
+                "ignore"
+            )  # 1e-12 may be out of reach: what counts is the comparison
             w = mag.weighting(x, scale, solver=solver)
             answers.append((w.detach(), torch.autograd.grad(w @ pull, x)[0]))
     (w, g), (w_lu, g_lu) = answers
     condition = torch.linalg.cond(Similarity(x.detach(), scale).dense()).item()
     assert (w - w_lu).norm() <= max(1e-8, 1e-14 * condition) * w_lu.norm()
-    assert (g - g_lu).norm() <= max(1e-6, 1e-12 * condition) * g_lu.norm()  # the second solve, too, is good to its rtol times the condition
+    assert (g - g_lu).norm() <= max(
+        1e-6, 1e-12 * condition
+    ) * g_lu.norm()  # the second solve, too, is good to its rtol times the condition
 
 
 def test_derivatives_by_points_scale_and_right_hand_side(boxes_everywhere):
     x = cloud("disc", 60).requires_grad_()
-    scale, b = torch.tensor(0.8, dtype=torch.float64, requires_grad=True), vectors(60)[0].requires_grad_()
+    scale, b = (
+        torch.tensor(0.8, dtype=torch.float64, requires_grad=True),
+        vectors(60)[0].requires_grad_(),
+    )
 
     def solve(x, t, b):
         return mag.ConjugateGradient(rtol=1e-13).factor(Similarity(x, t)).value(b)[0]
@@ -156,13 +196,20 @@ def test_copies_share_weight_and_gradient(boxes_everywhere):
     once = x.clone().requires_grad_()
     w, v = (mag.weighting(points, solver=mag.ConjugateGradient()) for points in (twice, once))
     torch.testing.assert_close(w[100:], v[:10] / 2, rtol=1e-7, atol=1e-9)
-    g, h = (torch.autograd.grad(part.square().sum(), points)[0] for part, points in ((torch.cat([w[:10] + w[100:], w[10:100]]), twice), (v, once)))
+    g, h = (
+        torch.autograd.grad(part.square().sum(), points)[0]
+        for part, points in ((torch.cat([w[:10] + w[100:], w[10:100]]), twice), (v, once))
+    )
     torch.testing.assert_close(g[:10] + g[100:], h[:10], rtol=1e-5, atol=1e-7)
 
 
 def test_a_product_that_is_not_good_enough_gives_way_to_tiles(monkeypatch):
     x = cloud("disc", 600)
-    monkeypatch.setattr(fast_solvers, "_product", lambda core, shift, rtol: _FastProduct(core, shift, 3, leaf_size=20)._prepare())
+    monkeypatch.setattr(
+        fast_solvers,
+        "_product",
+        lambda core, shift, rtol: _FastProduct(core, shift, 3, leaf_size=20)._prepare(),
+    )
     factor = mag.ConjugateGradient().factor(Similarity(x))
     solution = factor.solve(torch.ones(600))
     assert isinstance(factor._tiles, fast_solvers._Tiles) and solution.converged
@@ -180,7 +227,9 @@ def test_many_points_are_exact_and_need_little_memory():
 @pytest.mark.parametrize("metric, d", [("cityblock", 2), ("euclidean", 5)])
 def test_elsewhere_the_tiles_stay(metric, d):
     x = np.random.default_rng(0).normal(size=(4100, d))
-    assert isinstance(fast_solvers._product(Similarity(x, 1.0, metric), 1.0, 1e-6), fast_solvers._Tiles)
+    assert isinstance(
+        fast_solvers._product(Similarity(x, 1.0, metric), 1.0, 1e-6), fast_solvers._Tiles
+    )
 
 
 # ---- magnitudes without weightings
@@ -196,4 +245,8 @@ def test_magnitudes_at_many_scales(name):
 
 def test_magnitudes_with_a_pair_that_single_precision_cannot_tell_apart():
     x = np.vstack([np.random.default_rng(0).normal(size=(50, 2)), np.zeros((1, 2)), [[1e-9, 0]]])
-    np.testing.assert_allclose(mag.magnitude_function(x, [1.0, 2.0]).values, mag.weighting(x, [1.0, 2.0], solver=mag.Cholesky()).sum(1), rtol=1e-9)
+    np.testing.assert_allclose(
+        mag.magnitude_function(x, [1.0, 2.0]).values,
+        mag.weighting(x, [1.0, 2.0], solver=mag.Cholesky()).sum(1),
+        rtol=1e-9,
+    )

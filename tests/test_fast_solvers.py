@@ -9,13 +9,29 @@ from known_spaces import K32_POLE, k32
 from scipy.spatial.distance import cdist
 
 import magnitude_ae as mag
-from magnitude_ae.fast_solvers import HODLR, _earlier_by_force, _earlier_neighbours, _ordered, _shift, log_determinant
+from magnitude_ae.fast_solvers import (
+    HODLR,
+    _earlier_by_force,
+    _earlier_neighbours,
+    _ordered,
+    _shift,
+    log_determinant,
+)
 from magnitude_ae.similarity import _pullback, _Tiles
 from magnitude_ae.solvers import residual
 
 CG = mag.ConjugateGradient
-EXACT = [CG(), CG(memory=0), CG(preconditioner=None), CG(preconditioner=mag.Vecchia(10, order="random")), CG(preconditioner=mag.Cholesky()), mag.HODLR(leaf_size=16)]
-exact = pytest.mark.parametrize("solver", EXACT, ids=["auto", "evaluated", "plain", "Vecchia", "Cholesky", "HODLR"])
+EXACT = [
+    CG(),
+    CG(memory=0),
+    CG(preconditioner=None),
+    CG(preconditioner=mag.Vecchia(10, order="random")),
+    CG(preconditioner=mag.Cholesky()),
+    mag.HODLR(leaf_size=16),
+]
+exact = pytest.mark.parametrize(
+    "solver", EXACT, ids=["auto", "evaluated", "plain", "Vecchia", "Cholesky", "HODLR"]
+)
 precise = pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=lambda d: str(d)[6:])
 on_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 
@@ -31,7 +47,9 @@ def dense(points, scale=1.0):
 
 
 def close(actual, expected, tolerance):
-    torch.testing.assert_close(actual, expected, rtol=0, atol=tolerance * max(1.0, expected.abs().max().item()))
+    torch.testing.assert_close(
+        actual, expected, rtol=0, atol=tolerance * max(1.0, expected.abs().max().item())
+    )
 
 
 # ---- conjugate gradients: exact
@@ -63,11 +81,20 @@ def test_agrees_with_elimination(seed):
 @precise
 @pytest.mark.parametrize("shape", [(700,), (700, 3)], ids=str)
 def test_any_right_hand_side(solver, dtype, shape):
-    points, b = cloud(700, dtype=dtype) * 5, torch.randn(shape, generator=torch.Generator().manual_seed(0), dtype=dtype)
+    points, b = (
+        cloud(700, dtype=dtype) * 5,
+        torch.randn(shape, generator=torch.Generator().manual_seed(0), dtype=dtype),
+    )
     similarity = mag.Similarity(points, 0.7)
     solution = solver.factor(similarity).solve(b)
-    assert solution.value.shape == b.shape and solution.value.dtype == dtype and solution.n_steps > 0
-    assert solution.residual == residual(similarity, solution.value, b) <= (2e-8 if dtype == torch.float64 else 2e-5)
+    assert (
+        solution.value.shape == b.shape and solution.value.dtype == dtype and solution.n_steps > 0
+    )
+    assert (
+        solution.residual
+        == residual(similarity, solution.value, b)
+        <= (2e-8 if dtype == torch.float64 else 2e-5)
+    )
     assert "iteration(s)" in solution.message and type(solver).__name__ in solution.message
 
 
@@ -82,15 +109,22 @@ def test_gradient_agrees_with_autograd_through_elimination(solver, scale):
     theirs = torch.autograd.grad((truth * pull).sum(), (points, t))
     for a, b in zip(ours, theirs):
         # the derivative by a scale near 0 is the residual times the condition; evaluated tiles promise 1e-8 only
-        assert (a - b).norm() <= (1e-4 if solver == CG(memory=0) else 1e-5 if scale < 0.1 else 1e-6) * b.norm()
+        assert (a - b).norm() <= (
+            1e-4 if solver == CG(memory=0) else 1e-5 if scale < 0.1 else 1e-6
+        ) * b.norm()
 
 
 @precise
 @pytest.mark.parametrize("scale", [1e-8, 1e-5, 1e-2, 1.0, 1e3])
-@pytest.mark.parametrize("solver", [CG(), CG(memory=0), mag.HODLR()], ids=["kept", "evaluated", "HODLR"])
+@pytest.mark.parametrize(
+    "solver", [CG(), CG(memory=0), mag.HODLR()], ids=["kept", "evaluated", "HODLR"]
+)
 def test_all_scales(solver, dtype, scale):
     points = cloud(600, dtype=dtype)
-    answer, truth = mag.solve(points, scale, solver=solver), mag.weighting(points.double(), scale, solver=mag.Cholesky())
+    answer, truth = (
+        mag.solve(points, scale, solver=solver),
+        mag.weighting(points.double(), scale, solver=mag.Cholesky()),
+    )
     assert answer.converged and answer.n_steps <= 40
     assert (answer.value - truth).norm() / truth.norm() < (1e-5 if dtype == torch.float64 else 2e-2)
 
@@ -143,7 +177,11 @@ def test_too_few_steps_are_told():
 def test_an_indefinite_space_is_refused_by_name():
     with pytest.raises(mag.NotPositiveDefiniteError, match="mag.LU"):
         mag.weighting(k32().points, K32_POLE * 0.3, metric="precomputed", solver=CG())
-    close(torch.from_numpy(mag.weighting(k32().points, 3.0, metric="precomputed", solver=CG())), torch.from_numpy(k32().weighting(3.0)), 1e-9)
+    close(
+        torch.from_numpy(mag.weighting(k32().points, 3.0, metric="precomputed", solver=CG())),
+        torch.from_numpy(k32().weighting(3.0)),
+        1e-9,
+    )
 
 
 def test_a_factor_of_a_neighbouring_scale_guides():
@@ -171,8 +209,16 @@ def test_with_all_neighbours_vecchia_is_exact(order, d):
 def test_on_a_line_two_neighbours_are_enough():
     "Points on a line form a Markov chain: one neighbour on each side screens the rest, in any order."
     points = torch.from_numpy(np.random.default_rng(0).uniform(0, 30, (300, 1)))
-    close(mag.weighting(points, solver=mag.Vecchia(1, order="coordinate")), mag.weighting(points), 1e-9)
-    close(mag.weighting(points, 1e-6, solver=mag.Vecchia(1, order="coordinate")), mag.weighting(points, 1e-6), 1e-6)
+    close(
+        mag.weighting(points, solver=mag.Vecchia(1, order="coordinate")),
+        mag.weighting(points),
+        1e-9,
+    )
+    close(
+        mag.weighting(points, 1e-6, solver=mag.Vecchia(1, order="coordinate")),
+        mag.weighting(points, 1e-6),
+        1e-6,
+    )
 
 
 @pytest.mark.parametrize("p", [1, 2])
@@ -180,12 +226,19 @@ def test_on_a_line_two_neighbours_are_enough():
 def test_the_nearest_earlier_points(p, order):
     points = cloud(700, 2, seed=4)
     x = points[_ordered(points, order, 0)]
-    D = np.where(np.tri(700, k=-1, dtype=bool), cdist(x, x, "euclidean" if p == 2 else "cityblock"), np.inf)
+    D = np.where(
+        np.tri(700, k=-1, dtype=bool), cdist(x, x, "euclidean" if p == 2 else "cityblock"), np.inf
+    )
     for m in (1, 6, 33):
         found = _earlier_neighbours(x.numpy(), m, p)
         distances = np.where(found < 0, np.inf, np.take_along_axis(D, found, 1))
         np.testing.assert_allclose(distances, np.sort(D, 1)[:, :m], atol=1e-14)
-        assert (_earlier_by_force(mag.Similarity(x, metric="euclidean" if p == 2 else "cityblock"), m).numpy() == found).all()
+        assert (
+            _earlier_by_force(
+                mag.Similarity(x, metric="euclidean" if p == 2 else "cityblock"), m
+            ).numpy()
+            == found
+        ).all()
 
 
 def test_more_neighbours_are_better_and_the_message_bounds_the_error():
@@ -197,7 +250,9 @@ def test_more_neighbours_are_better_and_the_message_bounds_the_error():
         errors.append(((answer.value - truth).norm() / truth.norm()).item())
         claims.append(float(answer.message.split("changes the answer by ")[1].split("%")[0]) / 100)
         assert not answer.converged and "ConjugateGradient" in answer.message
-        assert answer.residual == pytest.approx(residual(mag.Similarity(points), answer.value, torch.ones(1500)), rel=1e-6)
+        assert answer.residual == pytest.approx(
+            residual(mag.Similarity(points), answer.value, torch.ones(1500)), rel=1e-6
+        )
     assert errors == sorted(errors, reverse=True) and errors[-1] < 0.005
     assert all(error < claim for error, claim in zip(errors, claims))
 
@@ -206,9 +261,14 @@ def test_more_neighbours_are_better_and_the_message_bounds_the_error():
 @pytest.mark.parametrize("metric", ["euclidean", "cityblock"])
 @pytest.mark.parametrize("scale", [0.02, 0.7])
 def test_vecchia_is_differentiated_as_what_it_is(order, metric, scale):
-    points, t = cloud(14).requires_grad_(), torch.tensor(scale, dtype=torch.float64, requires_grad=True)
+    points, t = (
+        cloud(14).requires_grad_(),
+        torch.tensor(scale, dtype=torch.float64, requires_grad=True),
+    )
     if order == "centre":  # finite differences move the centre, and must not change the order
-        points = (cloud(14) * torch.linspace(0.2, 2, 14, dtype=torch.float64)[:, None]).requires_grad_()
+        points = (
+            cloud(14) * torch.linspace(0.2, 2, 14, dtype=torch.float64)[:, None]
+        ).requires_grad_()
 
     def weigh(x, t):
         return mag.weighting(x, t, metric=metric, solver=mag.Vecchia(4, order=order))
@@ -218,17 +278,25 @@ def test_vecchia_is_differentiated_as_what_it_is(order, metric, scale):
 
 def test_vecchia_in_many_dimensions_differentiates():
     points = cloud(25, 30).requires_grad_()
-    assert torch.autograd.gradcheck(lambda x: mag.weighting(x, 0.3, solver=mag.Vecchia(5)), (points,))
+    assert torch.autograd.gradcheck(
+        lambda x: mag.weighting(x, 0.3, solver=mag.Vecchia(5)), (points,)
+    )
 
 
 def test_the_random_order_is_seeded():
     points = cloud(200)
-    a, b, c = (mag.weighting(points, solver=mag.Vecchia(3, order="random", seed=s)) for s in (0, 0, 1))
+    a, b, c = (
+        mag.weighting(points, solver=mag.Vecchia(3, order="random", seed=s)) for s in (0, 0, 1)
+    )
     assert torch.equal(a, b) and not torch.equal(a, c)
 
 
 def test_vecchia_takes_far_more_points_than_a_matrix_would():
-    points = torch.from_numpy(np.random.default_rng(0).standard_normal((100_000, 2)) * 100).float().requires_grad_()
+    points = (
+        torch.from_numpy(np.random.default_rng(0).standard_normal((100_000, 2)) * 100)
+        .float()
+        .requires_grad_()
+    )
     w = mag.weighting(points, solver=mag.Vecchia(4))
     w.sum().backward()
     assert torch.isfinite(points.grad).all() and 0 < w.sum() < 100_000
@@ -249,12 +317,18 @@ def test_the_hierarchy_inverts(n, d, scale):
     matrix = similarity.dense() - (1 - shift)
     close(inverse(matrix), torch.eye(n, dtype=torch.float64), 1e-6)
     factor = HODLR(rtol=1e-10, leaf_size=8).factor(similarity)
-    assert log_determinant(factor) == pytest.approx(torch.logdet(similarity.dense()).item(), rel=1e-6, abs=1e-6)
+    assert log_determinant(factor) == pytest.approx(
+        torch.logdet(similarity.dense()).item(), rel=1e-6, abs=1e-6
+    )
 
 
 def test_ranks_are_small_on_a_line_and_large_in_space():
     def ranks(d):
-        return HODLR(rtol=1e-6, leaf_size=64)._inverse(mag.Similarity(cloud(1000, d) * 1000 ** (1 / d) / 6), 1.0).ranks
+        return (
+            HODLR(rtol=1e-6, leaf_size=64)
+            ._inverse(mag.Similarity(cloud(1000, d) * 1000 ** (1 / d) / 6), 1.0)
+            .ranks
+        )
 
     assert max(ranks(1)) < 10 < max(ranks(2)) < max(ranks(3))
 
@@ -276,7 +350,9 @@ def test_a_hierarchy_too_coarse_is_refused_or_refined():
 
 
 HARD = [CG(), CG(memory=0), mag.HODLR(leaf_size=4), mag.Vecchia(5), mag.Schur(3)]
-hard = pytest.mark.parametrize("solver", HARD, ids=["kept", "evaluated", "HODLR", "Vecchia", "Schur"])
+hard = pytest.mark.parametrize(
+    "solver", HARD, ids=["kept", "evaluated", "HODLR", "Vecchia", "Schur"]
+)
 
 
 @hard
@@ -303,10 +379,22 @@ def test_copies_share(solver, dtype):
     single = base[kept].requires_grad_()
     w, alone = (mag.weighting(x, 0.8, solver=solver) for x in (points, single))
     counts = torch.bincount(index, minlength=30)[kept]
-    close(torch.zeros_like(alone).index_add(0, torch.searchsorted(kept, index), w), alone, 1e-7 if dtype == torch.float64 else 1e-4)
-    close(w, (alone / counts)[torch.searchsorted(kept, index)], 1e-7 if dtype == torch.float64 else 1e-4)
+    close(
+        torch.zeros_like(alone).index_add(0, torch.searchsorted(kept, index), w),
+        alone,
+        1e-7 if dtype == torch.float64 else 1e-4,
+    )
+    close(
+        w,
+        (alone / counts)[torch.searchsorted(kept, index)],
+        1e-7 if dtype == torch.float64 else 1e-4,
+    )
     gradients = torch.autograd.grad(w.sum(), points)[0], torch.autograd.grad(alone.sum(), single)[0]
-    close(torch.zeros_like(single).index_add(0, torch.searchsorted(kept, index), gradients[0]), gradients[1], 1e-7 if dtype == torch.float64 else 1e-3)
+    close(
+        torch.zeros_like(single).index_add(0, torch.searchsorted(kept, index), gradients[0]),
+        gradients[1],
+        1e-7 if dtype == torch.float64 else 1e-3,
+    )
 
 
 @hard
@@ -332,37 +420,47 @@ def test_near_duplicates_weigh_together_as_one(solver, apart):
 # ---- refused
 
 
-@pytest.mark.parametrize("make, message", [
-    (lambda: CG(rtol=0), "rtol must be positive"),
-    (lambda: CG(rtol=-1e-3), "rtol must be positive"),
-    (lambda: CG(rtol=float("nan")), "rtol must be positive"),
-    (lambda: CG(max_steps=0), "max_steps must be at least 1"),
-    (lambda: CG(memory=-1), "memory"),
-    (lambda: mag.Vecchia(0), "n_neighbors must be at least 1"),
-    (lambda: mag.Vecchia(order="best"), "order 'best' is not known; choose one of centre"),
-    (lambda: mag.HODLR(rtol=0), "rtol must be positive"),
-    (lambda: mag.HODLR(leaf_size=0), "leaf_size must be at least 1"),
-    (lambda: mag.Schur(0), "block_size must be at least 1"),
-])
+@pytest.mark.parametrize(
+    "make, message",
+    [
+        (lambda: CG(rtol=0), "rtol must be positive"),
+        (lambda: CG(rtol=-1e-3), "rtol must be positive"),
+        (lambda: CG(rtol=float("nan")), "rtol must be positive"),
+        (lambda: CG(max_steps=0), "max_steps must be at least 1"),
+        (lambda: CG(memory=-1), "memory"),
+        (lambda: mag.Vecchia(0), "n_neighbors must be at least 1"),
+        (lambda: mag.Vecchia(order="best"), "order 'best' is not known; choose one of centre"),
+        (lambda: mag.HODLR(rtol=0), "rtol must be positive"),
+        (lambda: mag.HODLR(leaf_size=0), "leaf_size must be at least 1"),
+        (lambda: mag.Schur(0), "block_size must be at least 1"),
+    ],
+)
 def test_parameters_out_of_range(make, message):
     with pytest.raises(ValueError, match=message):
         make()
 
 
-@pytest.mark.parametrize("make, message", [
-    (lambda: CG(rtol="small"), "rtol must be a positive number"),
-    (lambda: CG(preconditioner="Vecchia"), "preconditioner must be a solver"),
-    (lambda: mag.Vecchia(2.5), "n_neighbors must be an integer"),
-    (lambda: mag.Schur(True), "block_size must be an integer"),
-    (lambda: CG().factor(torch.ones(3, 2)), "Similarity"),
-    (lambda: mag.Vecchia().factor(torch.ones(3, 2)), "Similarity"),
-])
+@pytest.mark.parametrize(
+    "make, message",
+    [
+        (lambda: CG(rtol="small"), "rtol must be a positive number"),
+        (lambda: CG(preconditioner="Vecchia"), "preconditioner must be a solver"),
+        (lambda: mag.Vecchia(2.5), "n_neighbors must be an integer"),
+        (lambda: mag.Schur(True), "block_size must be an integer"),
+        (lambda: CG().factor(torch.ones(3, 2)), "Similarity"),
+        (lambda: mag.Vecchia().factor(torch.ones(3, 2)), "Similarity"),
+    ],
+)
 def test_parameters_of_the_wrong_kind(make, message):
     with pytest.raises(TypeError, match=message):
         make()
 
 
-@pytest.mark.parametrize("solver", [mag.Vecchia(), CG(preconditioner=mag.Vecchia()), mag.HODLR()], ids=["Vecchia", "guide", "HODLR"])
+@pytest.mark.parametrize(
+    "solver",
+    [mag.Vecchia(), CG(preconditioner=mag.Vecchia()), mag.HODLR()],
+    ids=["Vecchia", "guide", "HODLR"],
+)
 def test_without_coordinates_another_solver_is_named(solver):
     D = mag.distance_matrix(cloud(10))
     with pytest.raises(ValueError, match=r"(Vecchia|HODLR) needs coordinates.*preconditioner=None"):
@@ -381,7 +479,11 @@ def test_a_matrix_that_is_not_symmetric_is_refused():
 
 
 @on_gpu
-@pytest.mark.parametrize("solver", [mag.LU(), mag.Cholesky(), mag.Schur(64), CG(), CG(memory=0), mag.HODLR(), mag.Vecchia(10)], ids=str)
+@pytest.mark.parametrize(
+    "solver",
+    [mag.LU(), mag.Cholesky(), mag.Schur(64), CG(), CG(memory=0), mag.HODLR(), mag.Vecchia(10)],
+    ids=str,
+)
 @precise
 def test_the_same_on_a_gpu(solver, dtype):
     points = cloud(900, dtype=dtype) * 5
@@ -408,7 +510,9 @@ def test_far_tiles_do_not_count(metric, d):
     similarity = mag.Similarity(points, 0.9, metric)
     tiles = _Tiles(similarity)
     assert len(list(tiles)) < len(tiles.slices) * (len(tiles.slices) + 1) // 2
-    assert sum(b.stop - b.start for b in tiles.slices) == 8000 and torch.equal(tiles.order.sort().values, torch.arange(8000))
+    assert sum(b.stop - b.start for b in tiles.slices) == 8000 and torch.equal(
+        tiles.order.sort().values, torch.arange(8000)
+    )
     v = torch.randn(8000, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     zeta = torch.exp(-0.9 * torch.from_numpy(cdist(points, points, metric)))
     close(similarity @ v, zeta @ v, 1e-13)
@@ -416,14 +520,22 @@ def test_far_tiles_do_not_count(metric, d):
     rows = slice(0, 700)
     everything = _pullback_rows(points, v, v.flip(1), 0.9, metric, rows)
     close(pull[0][rows], everything, 1e-11)
-    close(pull[1], -((v * ((zeta * torch.from_numpy(cdist(points, points, metric))) @ v.flip(1))).sum()), 1e-11)
+    close(
+        pull[1],
+        -((v * ((zeta * torch.from_numpy(cdist(points, points, metric))) @ v.flip(1))).sum()),
+        1e-11,
+    )
 
 
 def _pullback_rows(points, left, right, t, metric, rows):
     "The gradient of Σ leftᵀ ζ right by some of the points, from the formula as it stands."
     difference = points[rows, None] - points
     distance = torch.from_numpy(cdist(points[rows], points, metric))
-    direction = difference.sign() if metric == "cityblock" else difference / distance.masked_fill(distance == 0, torch.inf)[..., None]
+    direction = (
+        difference.sign()
+        if metric == "cityblock"
+        else difference / distance.masked_fill(distance == 0, torch.inf)[..., None]
+    )
     pairs = (left[rows] @ right.T + right[rows] @ left.T) * torch.exp(-t * distance) * -t
     return (pairs[..., None] * direction).sum(1)
 
@@ -438,6 +550,8 @@ def test_a_wide_cloud_takes_little_memory_and_is_exact():
 def test_on_a_cpu_no_batch_is_factored_in_several_threads(monkeypatch):
     "PyTorch issue 141358: such a batch may hang. So only single matrices may come to LU."
     factor, seen = torch.linalg.lu_factor_ex, []
-    monkeypatch.setattr(torch.linalg, "lu_factor_ex", lambda matrix: seen.append(matrix.ndim) or factor(matrix))
+    monkeypatch.setattr(
+        torch.linalg, "lu_factor_ex", lambda matrix: seen.append(matrix.ndim) or factor(matrix)
+    )
     mag.solve(cloud(300), solver=HODLR(leaf_size=16))
     assert len(seen) > 8 and set(seen) == {2}

@@ -35,7 +35,11 @@ def source_of(cell: dict) -> str:
 
 
 def code_cells(notebook: dict) -> list[dict]:
-    return [cell for cell in notebook["cells"] if cell["cell_type"] == "code" and source_of(cell).strip()]
+    return [
+        cell
+        for cell in notebook["cells"]
+        if cell["cell_type"] == "code" and source_of(cell).strip()
+    ]
 
 
 def exported_cells(notebook: dict) -> list[dict]:
@@ -44,11 +48,15 @@ def exported_cells(notebook: dict) -> list[dict]:
 
 def n_lines(cell: dict) -> int:
     """Lines of code and comment: neither empty ones nor directives."""
-    return sum(bool(line.strip()) and not line.startswith("#|") for line in source_of(cell).splitlines())
+    return sum(
+        bool(line.strip()) and not line.startswith("#|") for line in source_of(cell).splitlines()
+    )
 
 
 def first_line(cell: dict) -> str:
-    lines = [line for line in source_of(cell).splitlines() if line.strip() and not line.startswith("#|")]
+    lines = [
+        line for line in source_of(cell).splitlines() if line.strip() and not line.startswith("#|")
+    ]
     return f"cell {cell.get('id', '?')} ({lines[0][:60] if lines else 'no code'})"
 
 
@@ -87,11 +95,23 @@ def package_imports(tree: ast.Module) -> list[str]:
     found = []
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            found += [alias.name.partition(".")[2] for alias in node.names if alias.name.split(".")[0] == package]
+            found += [
+                alias.name.partition(".")[2]
+                for alias in node.names
+                if alias.name.split(".")[0] == package
+            ]
         elif isinstance(node, ast.ImportFrom):
-            name = (node.module or "") if node.level else node.module.removeprefix(package).removeprefix(".")
+            name = (
+                (node.module or "")
+                if node.level
+                else node.module.removeprefix(package).removeprefix(".")
+            )
             if node.level or node.module.split(".")[0] == package:
-                found += [name] if name else [alias.name for alias in node.names if alias.name != "__version__"]
+                found += (
+                    [name]
+                    if name
+                    else [alias.name for alias in node.names if alias.name != "__version__"]
+                )
     return found
 
 
@@ -101,16 +121,28 @@ def package_imports(tree: ast.Module) -> list[str]:
 def lint_prose(notebook: dict) -> list[str]:
     cells = notebook["cells"]
     share = sum(cell["cell_type"] == "markdown" for cell in cells) / max(len(cells), 1)
-    return [f"{share:.0%} of the cells are prose, {least_prose:.0%} wanted"] if share < least_prose else []
+    return (
+        [f"{share:.0%} of the cells are prose, {least_prose:.0%} wanted"]
+        if share < least_prose
+        else []
+    )
 
 
 def lint_median(notebook: dict) -> list[str]:
     typical = median([n_lines(cell) for cell in code_cells(notebook)] or [0])
-    return [f"the median code cell has {typical} lines, at most {longest_median} wanted"] if typical > longest_median else []
+    return (
+        [f"the median code cell has {typical} lines, at most {longest_median} wanted"]
+        if typical > longest_median
+        else []
+    )
 
 
 def lint_long_exports(notebook: dict) -> list[str]:
-    return [f"{first_line(cell)} exports {n_lines(cell)} lines" for cell in exported_cells(notebook) if n_lines(cell) > longest_export]
+    return [
+        f"{first_line(cell)} exports {n_lines(cell)} lines"
+        for cell in exported_cells(notebook)
+        if n_lines(cell) > longest_export
+    ]
 
 
 def lint_title(notebook: dict) -> list[str]:
@@ -123,7 +155,11 @@ def lint_opening(notebook: dict) -> list[str]:
     """A notebook that makes a module says so in its first cell."""
     first = source_of(notebook["cells"][0]) if notebook["cells"] else ""
     exports = bool(exported_cells(notebook)) or module_of(notebook) is not None
-    return ["default_exp is not in the first cell"] if exports and not default_exp_directive.match(first) else []
+    return (
+        ["default_exp is not in the first cell"]
+        if exports and not default_exp_directive.match(first)
+        else []
+    )
 
 
 def lint_ending(notebook: dict) -> list[str]:
@@ -135,12 +171,20 @@ def lint_ending(notebook: dict) -> list[str]:
 
 
 def lint_errors(notebook: dict) -> list[str]:
-    failed = [cell for cell in code_cells(notebook) if any(o["output_type"] == "error" for o in cell["outputs"])]
+    failed = [
+        cell
+        for cell in code_cells(notebook)
+        if any(o["output_type"] == "error" for o in cell["outputs"])
+    ]
     return [f"{first_line(cell)} holds an error output" for cell in failed]
 
 
 def lint_outputs(notebook: dict) -> list[str]:
-    return [] if any(cell["outputs"] for cell in code_cells(notebook)) else ["no cell holds an output: run it and save it"]
+    return (
+        []
+        if any(cell["outputs"] for cell in code_cells(notebook))
+        else ["no cell holds an output: run it and save it"]
+    )
 
 
 def lint_pictures(notebook: dict) -> list[str]:
@@ -149,11 +193,19 @@ def lint_pictures(notebook: dict) -> list[str]:
     for cell in code_cells(notebook):
         tree, source = tree_of(cell), source_of(cell)
         for node in ast.walk(tree):
-            if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[-1] == "plots":
+            if (
+                isinstance(node, ast.ImportFrom)
+                and node.module
+                and node.module.split(".")[-1] == "plots"
+            ):
                 plotters |= {alias.asname or alias.name for alias in node.names}
         nodes = list(statements_run(tree))
         calls = {ast.unparse(node.func) for node in nodes if isinstance(node, ast.Call)}
-        bare = {ast.unparse(node.value.func) for node in nodes if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call)}
+        bare = {
+            ast.unparse(node.value.func)
+            for node in nodes
+            if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call)
+        }
         draws = calls & {f"plt.{name}" for name in drawing} or bare & plotters
         excused = eval_directive.search(source) or "plt.close" in source
         if draws and not excused and not cell["outputs"]:
@@ -173,15 +225,33 @@ def lint_wildcards(notebook: dict) -> list[str]:
 
 def lint_prints(notebook: dict) -> list[str]:
     """Library code speaks by return values, warnings and exceptions."""
-    calls = ((cell, node) for cell in exported_cells(notebook) for node in ast.walk(tree_of(cell)) if isinstance(node, ast.Call))
-    return [f"{first_line(cell)} prints" for cell, node in calls if isinstance(node.func, ast.Name) and node.func.id == "print"]
+    calls = (
+        (cell, node)
+        for cell in exported_cells(notebook)
+        for node in ast.walk(tree_of(cell))
+        if isinstance(node, ast.Call)
+    )
+    return [
+        f"{first_line(cell)} prints"
+        for cell, node in calls
+        if isinstance(node.func, ast.Name) and node.func.id == "print"
+    ]
 
 
 def lint_docstrings(notebook: dict) -> list[str]:
     """Every public definition that a cell exports says what it returns or is."""
     kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
-    defined = (node for cell in exported_cells(notebook) for node in tree_of(cell).body if isinstance(node, kinds))
-    return [f"{node.name} has no docstring" for node in defined if node.name[0] != "_" and not ast.get_docstring(node)]
+    defined = (
+        node
+        for cell in exported_cells(notebook)
+        for node in tree_of(cell).body
+        if isinstance(node, kinds)
+    )
+    return [
+        f"{node.name} has no docstring"
+        for node in defined
+        if node.name[0] != "_" and not ast.get_docstring(node)
+    ]
 
 
 def lint_machine_paths(notebook: dict) -> list[str]:
@@ -200,9 +270,13 @@ def lint_import_order(notebook: dict, number: int, numbers: dict[str, int]) -> l
     for cell in exported_cells(notebook):
         for module in package_imports(tree_of(cell)):
             if module not in numbers:
-                problems.append(f"{first_line(cell)} imports {package}.{module}, which no notebook makes")
+                problems.append(
+                    f"{first_line(cell)} imports {package}.{module}, which no notebook makes"
+                )
             elif numbers[module] >= number:
-                problems.append(f"{first_line(cell)} imports {module} of notebook {numbers[module]}, which comes later")
+                problems.append(
+                    f"{first_line(cell)} imports {module} of notebook {numbers[module]}, which comes later"
+                )
     return problems
 
 
@@ -226,7 +300,9 @@ everywhere = [
 
 # index.ipynb shows its ten lines of code in one piece.
 exempt = {("index", lint_median)}
-house_rules = [(path, lint) for path in paths for lint in everywhere if (path.stem, lint) not in exempt]
+house_rules = [
+    (path, lint) for path in paths for lint in everywhere if (path.stem, lint) not in exempt
+]
 
 
 # The notebooks as they are
@@ -257,7 +333,9 @@ def test_every_module_comes_from_one_notebook():
     assert sorted(made) == sorted(written)
 
 
-@pytest.mark.parametrize("path, lint", house_rules, ids=[f"{path.stem}-{lint.__name__}" for path, lint in house_rules])
+@pytest.mark.parametrize(
+    "path, lint", house_rules, ids=[f"{path.stem}-{lint.__name__}" for path, lint in house_rules]
+)
 def test_house_rules(path, lint):
     assert lint(read(path)) == []
 
@@ -276,7 +354,12 @@ def prose(text: str = "words") -> dict:
 
 
 def code(text: str, *outputs: dict) -> dict:
-    return {"cell_type": "code", "id": "c0", "source": text.splitlines(keepends=True), "outputs": list(outputs)}
+    return {
+        "cell_type": "code",
+        "id": "c0",
+        "source": text.splitlines(keepends=True),
+        "outputs": list(outputs),
+    }
 
 
 def notebook_of(*cells: dict, **metadata: dict) -> dict:
@@ -288,7 +371,10 @@ def printed(text: str) -> dict:
 
 
 title = prose("# Title\n\n> One sentence.")
-picture = {"output_type": "display_data", "data": {"image/png": "iVBO", "text/plain": ["<Figure size 640x480>"]}}
+picture = {
+    "output_type": "display_data",
+    "data": {"image/png": "iVBO", "text/plain": ["<Figure size 640x480>"]},
+}
 last = code("#| hide\nimport nbdev; nbdev.nbdev_export()")
 good = notebook_of(
     code("#| default_exp similarity"),
@@ -297,7 +383,10 @@ good = notebook_of(
     prose(),
     code('#| export\ndef half(x):\n    "Half of x."\n    return x / 2'),
     prose(),
-    code("from magnitude_ae.plots import show_points\nhalf(4), 'and/or', 1/2", printed("2.0 km/s, https://example.org/a/b, and/or")),
+    code(
+        "from magnitude_ae.plots import show_points\nhalf(4), 'and/or', 1/2",
+        printed("2.0 km/s, https://example.org/a/b, and/or"),
+    ),
     prose(),
     code("fig, ax = plt.subplots()\nshow_points(ax)", picture),
     prose(),
@@ -310,7 +399,9 @@ bad = {
     lint_long_exports: notebook_of(code("#| export\n" + "x = 1\n" * 31)),
     lint_title: notebook_of(prose("# Title without a sentence"), prose("> too late")),
     lint_opening: notebook_of(title, code("#| default_exp similarity"), code("#| export\nx = 1")),
-    lint_ending: notebook_of(code("#| default_exp similarity"), code("import nbdev; nbdev.nbdev_export()")),
+    lint_ending: notebook_of(
+        code("#| default_exp similarity"), code("import nbdev; nbdev.nbdev_export()")
+    ),
     lint_errors: notebook_of(code("1 / 0", {"output_type": "error", "ename": "ZeroDivisionError"})),
     lint_outputs: notebook_of(code("1 + 1")),
     lint_pictures: notebook_of(code("fig, ax = plt.subplots()")),
@@ -342,16 +433,25 @@ def test_pictures_are_missed_however_they_are_drawn(cell):
     assert not lint_pictures(notebook_of(code("#| eval: false\n" + cell)))
 
 
-@pytest.mark.parametrize("text", ["/usr/lib/python3/x.py:3: UserWarning", "File \"/a/b\"", "C:\\Users\\me"])
+@pytest.mark.parametrize(
+    "text", ["/usr/lib/python3/x.py:3: UserWarning", 'File "/a/b"', "C:\\Users\\me"]
+)
 def test_machine_paths_are_seen(text):
     assert lint_machine_paths(notebook_of(code("x", printed(text))))
 
 
 @pytest.mark.parametrize(
-    "html", ["<div class='a'></div><br/>", "<img src='data:image/jpeg;base64,/9j/4AAQ/abc'>", "a/b, m/s/s, 1/2/3"]
+    "html",
+    [
+        "<div class='a'></div><br/>",
+        "<img src='data:image/jpeg;base64,/9j/4AAQ/abc'>",
+        "a/b, m/s/s, 1/2/3",
+    ],
 )
 def test_what_only_looks_like_a_path_is_not_one(html):
-    assert not lint_machine_paths(notebook_of(code("x", {"output_type": "display_data", "data": {"text/html": [html]}})))
+    assert not lint_machine_paths(
+        notebook_of(code("x", {"output_type": "display_data", "data": {"text/html": [html]}}))
+    )
 
 
 @pytest.mark.parametrize(

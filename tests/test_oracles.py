@@ -34,7 +34,9 @@ def test_the_two_closed_forms_agree(space, scale):
     "The oracle's own weights sum to its magnitude, and solve ζw = 1 where float64 can tell."
     w, d = space.weighting(scale), mag.distance_matrix(space.points, metric=space.metric)
     rounding = 1e-13 * max(1, np.abs(w).max())  # the six points' weights are ±1/t
-    np.testing.assert_allclose(w.sum(), space.magnitude(scale), rtol=0, atol=max(rounding, 1e-13 * space.n))
+    np.testing.assert_allclose(
+        w.sum(), space.magnitude(scale), rtol=0, atol=max(rounding, 1e-13 * space.n)
+    )
     np.testing.assert_allclose(np.exp(-scale * d) @ w, 1, rtol=0, atol=rounding)
 
 
@@ -82,7 +84,9 @@ def test_elimination_and_inversion(space, dtype, solver):
         lost = 8 * eps * condition(space, scale, dtype)
         if lost > 0.1:
             continue  # no digit is promised there; refusing it is tested in test_solvers
-        assert error(space, scale, getattr(torch, dtype), solver) <= max(1e-10 if dtype == "float64" else 1e-4, lost)
+        assert error(space, scale, getattr(torch, dtype), solver) <= max(
+            1e-10 if dtype == "float64" else 1e-4, lost
+        )
         answered += 1
     assert answered >= 3
 
@@ -91,7 +95,12 @@ def test_cholesky_refuses_an_indefinite_space():
     for dtype in (torch.float64, torch.float32):
         for scale in [s for s in SCALES if s < K32_POLE]:
             with pytest.raises(mag.NotPositiveDefiniteError, match="LU"):
-                mag.weighting(torch.tensor(k32().points, dtype=dtype), scale, metric="precomputed", solver=mag.Cholesky())
+                mag.weighting(
+                    torch.tensor(k32().points, dtype=dtype),
+                    scale,
+                    metric="precomputed",
+                    solver=mag.Cholesky(),
+                )
 
 
 # ---- limits
@@ -113,8 +122,12 @@ def test_magnitude_leaves_one_with_the_slope_of_the_line():
 
 
 def test_six_points_tend_to_six_fifths():
-    assert mag.magnitude(six_points().points, 1e-4, metric="precomputed") == pytest.approx(6 / 5, rel=1e-3)
-    assert mag.magnitude(six_points().points, 1e3, metric="precomputed") == pytest.approx(6, rel=1e-12)
+    assert mag.magnitude(six_points().points, 1e-4, metric="precomputed") == pytest.approx(
+        6 / 5, rel=1e-3
+    )
+    assert mag.magnitude(six_points().points, 1e3, metric="precomputed") == pytest.approx(
+        6, rel=1e-12
+    )
 
 
 def test_k32_is_not_monotone_and_has_a_pole():
@@ -123,7 +136,10 @@ def test_k32_is_not_monotone_and_has_a_pole():
 
     assert size(K32_POLE - 1e-4) < -100 < 100 < size(K32_POLE + 1e-4)
     assert size(K32_POLE + 1e-3) > size(2.0)
-    for t in (K32_POLE - 1e-6, K32_POLE + 1e-6):  # the condition number is 1e6 there: 1e-9 is what is left
+    for t in (
+        K32_POLE - 1e-6,
+        K32_POLE + 1e-6,
+    ):  # the condition number is 1e6 there: 1e-9 is what is left
         assert size(t) == pytest.approx(k32().magnitude(t), rel=1e-8)
 
 
@@ -139,7 +155,10 @@ def test_samples_approach_continuous_spaces_from_below():
     interval = [mag.magnitude(np.linspace(0, 3, n)[:, None]) for n in (10, 50, 250)]
     assert interval[0] < interval[1] < interval[2] < 1 + 3 / 2
     assert interval[2] == pytest.approx(1 + 3 / 2, rel=1e-4)
-    radius, limit = 2.0, 2 * np.pi / (1 - np.exp(-2 * np.pi))  # πR/(1 − e^{-πR}) with distances along the arc
+    radius, limit = (
+        2.0,
+        2 * np.pi / (1 - np.exp(-2 * np.pi)),
+    )  # πR/(1 − e^{-πR}) with distances along the arc
     steps = [np.abs(np.arange(n)[:, None] - np.arange(n)) for n in (10, 50, 250)]
     arcs = [2 * np.pi * radius / len(s) * np.minimum(s, len(s) - s) for s in steps]
     circle = [mag.magnitude(d, metric="precomputed") for d in arcs]
@@ -181,21 +200,30 @@ def cloud(request):
 
 def test_permuting_points_permutes_weights(cloud):
     order = np.random.default_rng(1).permutation(len(cloud))
-    np.testing.assert_allclose(mag.weighting(cloud[order]), mag.weighting(cloud)[order], rtol=0, atol=1e-12)
+    np.testing.assert_allclose(
+        mag.weighting(cloud[order]), mag.weighting(cloud)[order], rtol=0, atol=1e-12
+    )
 
 
 def test_rigid_motion_changes_nothing(cloud):
     turn = np.linalg.qr(np.random.default_rng(2).standard_normal((cloud.shape[1],) * 2))[0]
-    np.testing.assert_allclose(mag.weighting(cloud @ turn + 5), mag.weighting(cloud), rtol=0, atol=1e-11)
+    np.testing.assert_allclose(
+        mag.weighting(cloud @ turn + 5), mag.weighting(cloud), rtol=0, atol=1e-11
+    )
 
 
 @pytest.mark.parametrize("factor", [2.0**-20, 1 / 3, 1000.0, 2.0**40])
 def test_points_times_c_at_scale_over_c(cloud, factor):
     expected = mag.weighting(cloud, 0.7)
-    np.testing.assert_allclose(mag.weighting(cloud * factor, 0.7 / factor), expected, rtol=0, atol=1e-11)
+    np.testing.assert_allclose(
+        mag.weighting(cloud * factor, 0.7 / factor), expected, rtol=0, atol=1e-11
+    )
     distances = mag.distance_matrix(cloud)
     np.testing.assert_allclose(
-        mag.weighting(distances * factor, 0.7 / factor, metric="precomputed"), expected, rtol=0, atol=1e-10
+        mag.weighting(distances * factor, 0.7 / factor, metric="precomputed"),
+        expected,
+        rtol=0,
+        atol=1e-10,
     )
 
 

@@ -50,12 +50,27 @@ def rewrite(path, change_about=lambda about: None, change_tensors=lambda tensors
 # ---- there and back
 
 
-CONTAINERS = {"DataFrame": pd.DataFrame(POINTS, columns=["x", "y", "z"]), "tensor": torch.from_numpy(POINTS.copy()), "float32": POINTS.astype(np.float32)}
+CONTAINERS = {
+    "DataFrame": pd.DataFrame(POINTS, columns=["x", "y", "z"]),
+    "tensor": torch.from_numpy(POINTS.copy()),
+    "float32": POINTS.astype(np.float32),
+}
 
 
 @pytest.mark.parametrize("given", CONTAINERS)
-@pytest.mark.parametrize("settings", [{}, {"solver": mag.LU(), "strategy": mag.Joint(2), "n_components": 1, "scale": torch.tensor(2.0)}],
-                         ids=["plain", "own"])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {
+            "solver": mag.LU(),
+            "strategy": mag.Joint(2),
+            "n_components": 1,
+            "scale": torch.tensor(2.0),
+        },
+    ],
+    ids=["plain", "own"],
+)
 def test_round_trip(tmp_path, given, settings):
     points, path = CONTAINERS[given], tmp_path / "model.safetensors"
     fitted = quick(**settings).fit(points)
@@ -67,13 +82,24 @@ def test_round_trip(tmp_path, given, settings):
         np.testing.assert_array_equal(*answers)
         assert type(answers[0]) is type(answers[1])
     for name in ("embedding_", "weighting_", "embedding_weighting_"):
-        assert type(getattr(back, name)) is type(getattr(fitted, name)) and getattr(back, name).dtype == getattr(fitted, name).dtype
+        assert (
+            type(getattr(back, name)) is type(getattr(fitted, name))
+            and getattr(back, name).dtype == getattr(fitted, name).dtype
+        )
         np.testing.assert_array_equal(getattr(back, name), getattr(fitted, name))
-    assert (back.scale_, back.seed_, back.n_features_in_) == (fitted.scale_, fitted.seed_, 3) and not back.module_.training
+    assert (back.scale_, back.seed_, back.n_features_in_) == (
+        fitted.scale_,
+        fitted.seed_,
+        3,
+    ) and not back.module_.training
     for name, column in fitted.history_.items():
         np.testing.assert_array_equal(back.history_[name], column)
-    assert list(getattr(back, "feature_names_in_", [])) == list(getattr(fitted, "feature_names_in_", []))
-    assert {k: v for k, v in back.get_params().items() if k != "progress"} == {k: v for k, v in fitted.get_params().items() if k != "progress"}
+    assert list(getattr(back, "feature_names_in_", [])) == list(
+        getattr(fitted, "feature_names_in_", [])
+    )
+    assert {k: v for k, v in back.get_params().items() if k != "progress"} == {
+        k: v for k, v in fitted.get_params().items() if k != "progress"
+    }
     back.save(path)  # over itself
     np.testing.assert_array_equal(load(path).embedding_, fitted.embedding_)
 
@@ -87,15 +113,35 @@ def test_images_come_back_as_images(tmp_path):
     assert back.inverse_transform(back.embedding_).shape == images.shape
 
 
-@pytest.mark.parametrize("solver", [mag.LU(), mag.Schur(), mag.HODLR(), mag.Vecchia(5), mag.ConjugateGradient(), mag.ConjugateGradient(preconditioner=mag.Vecchia(5))], ids=repr)
+@pytest.mark.parametrize(
+    "solver",
+    [
+        mag.LU(),
+        mag.Schur(),
+        mag.HODLR(),
+        mag.Vecchia(5),
+        mag.ConjugateGradient(),
+        mag.ConjugateGradient(preconditioner=mag.Vecchia(5)),
+    ],
+    ids=repr,
+)
 def test_every_solver_can_be_saved(tmp_path, solver):
     fitted = quick(solver=solver).fit(POINTS)
     fitted.save(tmp_path / "m")
     assert load(tmp_path / "m").solver == solver
 
 
-@pytest.mark.parametrize("settings", [{"weighting_coefficient": np.float32(3)}, {"n_components": np.int64(2)}, {"scale": np.float32(2)},
-                                      {"strategy": mag.BurnIn(n_burn_in_epochs=np.int64(1))}, {"random_state": np.int64(7)}], ids=str)
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"weighting_coefficient": np.float32(3)},
+        {"n_components": np.int64(2)},
+        {"scale": np.float32(2)},
+        {"strategy": mag.BurnIn(n_burn_in_epochs=np.int64(1))},
+        {"random_state": np.int64(7)},
+    ],
+    ids=str,
+)
 def test_settings_from_numpy_can_be_saved(tmp_path, settings):
     fitted = quick(**settings).fit(POINTS)
     fitted.save(tmp_path / "m")
@@ -112,20 +158,33 @@ def test_a_generator_is_saved_as_the_seed_it_gave(tmp_path):
 def test_the_history_comes_back_as_it_was(model, saved):
     back = load(saved).history_
     assert list(back) == list(model.history_), "the columns keep their order"
-    assert {k: type(v[0]) for k, v in back.items()} == {k: type(v[0]) for k, v in model.history_.items()}
+    assert {k: type(v[0]) for k, v in back.items()} == {
+        k: type(v[0]) for k, v in model.history_.items()
+    }
 
 
 def test_loading_draws_no_random_numbers(saved):
     before = torch.get_rng_state(), np.random.get_state()[1].copy()
     load(saved)
-    assert torch.equal(torch.get_rng_state(), before[0]) and (np.random.get_state()[1] == before[1]).all()
+    assert (
+        torch.equal(torch.get_rng_state(), before[0])
+        and (np.random.get_state()[1] == before[1]).all()
+    )
 
 
 def test_the_description_says_how_the_model_was_made(model, saved):
     with safe_open(saved, "pt") as file:
         about = json.loads(file.metadata()["magnitude_ae"])
-    assert about["version"] == mag.__version__ and about["format"] == 1 and about["dtype"] == "torch.float64"
-    assert about["scale"] == 1.0 and about["seed"] == model.seed_ and about["settings"]["random_state"] == 0
+    assert (
+        about["version"] == mag.__version__
+        and about["format"] == 1
+        and about["dtype"] == "torch.float64"
+    )
+    assert (
+        about["scale"] == 1.0
+        and about["seed"] == model.seed_
+        and about["settings"]["random_state"] == 0
+    )
     assert about["settings"]["strategy"]["class"] == "BurnIn"
 
 
@@ -144,9 +203,13 @@ def test_a_file_of_format_1_can_be_read():
     model, points = load(GOLDEN), pd.DataFrame(expected["points"], columns=["x", "y", "z"])
     # Another machine adds in another order; a wrong weight or a wrong offset would show in the first digits.
     np.testing.assert_allclose(model.transform(points), expected["latent"], rtol=0, atol=1e-9)
-    np.testing.assert_allclose(model.inverse_transform(expected["latent"]), expected["reconstruction"], rtol=0, atol=1e-9)
+    np.testing.assert_allclose(
+        model.inverse_transform(expected["latent"]), expected["reconstruction"], rtol=0, atol=1e-9
+    )
     assert model.scale_ == expected["scale"] and list(model.feature_names_in_) == ["x", "y", "z"]
-    assert model.solver == mag.ConjugateGradient(preconditioner=mag.Vecchia(5)) and model.strategy == mag.BurnIn(2, 8, joint=mag.Joint(3, keep="best"))
+    assert model.solver == mag.ConjugateGradient(
+        preconditioner=mag.Vecchia(5)
+    ) and model.strategy == mag.BurnIn(2, 8, joint=mag.Joint(3, keep="best"))
     assert model.history_["phase"] == ["burn-in"] * 2 + ["joint"] * 3 and model.random_state == 5
 
 
@@ -161,8 +224,11 @@ def test_a_truncated_file(saved, share):
         load(saved)
 
 
-@pytest.mark.parametrize("content", [b"hello", b"x,y\n1,2\n" * 100, b"\x80\x04" * 50, struct.pack("<Q", 2**60) + b"{}", b"\0" * 64],
-                         ids=["text", "csv", "pickle", "huge header", "zeros"])
+@pytest.mark.parametrize(
+    "content",
+    [b"hello", b"x,y\n1,2\n" * 100, b"\x80\x04" * 50, struct.pack("<Q", 2**60) + b"{}", b"\0" * 64],
+    ids=["text", "csv", "pickle", "huge header", "zeros"],
+)
 def test_a_file_of_another_kind(saved, content):
     saved.write_bytes(content)
     with pytest.raises(ValueError, match="damaged or is not a safetensors file|was not written by"):
@@ -172,7 +238,12 @@ def test_a_file_of_another_kind(saved, content):
 def test_a_changed_byte_is_noticed_wherever_it_is(saved):
     whole, rng = saved.read_bytes(), np.random.default_rng(0)
     header = 8 + struct.unpack("<Q", whole[:8])[0]
-    places = [*rng.integers(0, header, 100), *rng.integers(header, len(whole), 50), header, len(whole) - 1]
+    places = [
+        *rng.integers(0, header, 100),
+        *rng.integers(header, len(whole), 50),
+        header,
+        len(whole) - 1,
+    ]
     for place in places:
         changed = bytearray(whole)
         changed[place] ^= 1 << int(rng.integers(8))
@@ -202,7 +273,9 @@ def test_foreign_newer_and_missing_files(saved, tmp_path, monkeypatch):
     monkeypatch.setattr(training, "__version__", "9.1")
     load(saved).save(saved)
     monkeypatch.undo()
-    with pytest.raises(ValueError, match=f"newer version of magnitude_ae, 9.1; this is {mag.__version__}: upgrade"):
+    with pytest.raises(
+        ValueError, match=f"newer version of magnitude_ae, 9.1; this is {mag.__version__}: upgrade"
+    ):
         load(saved)
 
 
@@ -210,7 +283,9 @@ def test_a_checkpoint_is_not_a_model(saved, tmp_path):
     quick(callbacks=[mag.Checkpoint(tmp_path / "checkpoint", every=1)]).fit(POINTS)
     with pytest.raises(ValueError, match="is a checkpoint and not a model.*resume_from"):
         load(tmp_path / "checkpoint")
-    with pytest.raises(ValueError, match="is a model and not a checkpoint.*MagnitudeAutoencoder.load"):
+    with pytest.raises(
+        ValueError, match="is a model and not a checkpoint.*MagnitudeAutoencoder.load"
+    ):
         quick().fit(POINTS, resume_from=saved)
 
 
@@ -230,7 +305,13 @@ DAMAGE = {
     "no components": lambda a: a["settings"].update(n_components=-1),
     "no history": lambda a: a.pop("phases") and None,
 }
-NO_DESCRIPTION = {"a list": [1, 2], "a word": "words", "a number": 7, "empty": {"format": 1, "kind": "model"}, "format in words": {"format": "new"}}
+NO_DESCRIPTION = {
+    "a list": [1, 2],
+    "a word": "words",
+    "a number": 7,
+    "empty": {"format": 1, "kind": "model"},
+    "format in words": {"format": "new"},
+}
 
 
 @pytest.mark.parametrize("case", DAMAGE)
@@ -242,14 +323,23 @@ def test_a_forged_description(saved, case):
 
 @pytest.mark.parametrize("case", NO_DESCRIPTION)
 def test_no_description(saved, case):
-    save_file({"a": torch.zeros(2)}, saved, metadata={"magnitude_ae": json.dumps(NO_DESCRIPTION[case])})
+    save_file(
+        {"a": torch.zeros(2)}, saved, metadata={"magnitude_ae": json.dumps(NO_DESCRIPTION[case])}
+    )
     with pytest.raises(ValueError, match="damaged|was not written by MagnitudeAutoencoder.save"):
         load(saved)
 
 
-@pytest.mark.parametrize("change", [lambda t: t.pop("module.unit"), lambda t: t.pop("embedding_"),
-                                    lambda t: t.update({"module.encoder.0.weight": torch.zeros(2, 2)}),
-                                    lambda t: t.update({"module.more": torch.zeros(2)})], ids=["unit", "embedding", "shape", "more"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda t: t.pop("module.unit"),
+        lambda t: t.pop("embedding_"),
+        lambda t: t.update({"module.encoder.0.weight": torch.zeros(2, 2)}),
+        lambda t: t.update({"module.more": torch.zeros(2)}),
+    ],
+    ids=["unit", "embedding", "shape", "more"],
+)
 def test_forged_tensors(saved, change):
     rewrite(saved, change_tensors=change)
     with pytest.raises(ValueError, match="does not describe a model"):
@@ -269,6 +359,7 @@ def test_saving_where_nothing_can_be_saved(model, tmp_path):
 @pytest.mark.parametrize("step", ["fsync", "replace"])
 def test_a_failure_while_writing_harms_nothing(model, saved, monkeypatch, step):
     "A full disk, or a crash between writing and moving: the file is the old one, and no other is left."
+
     def fail(*args):
         raise OSError(28, "No space left on device")
 

@@ -31,7 +31,10 @@ scales = st.floats(-4, 4).map(lambda k: 10.0**k)
 @given(clouds(), scales, st.sampled_from(["euclidean", "cityblock"]))
 def test_between_one_and_n(points, scale, metric):
     n, distinct = len(points), len(np.unique(points, axis=0))
-    w, size = mag.weighting(points, scale, metric=metric), mag.magnitude(points, scale, metric=metric)
+    w, size = (
+        mag.weighting(points, scale, metric=metric),
+        mag.magnitude(points, scale, metric=metric),
+    )
     assert w.shape == (n,) and np.isfinite(w).all()
     assert 1 - 1e-9 <= size <= distinct + 1e-9
     np.testing.assert_allclose(w.sum(), size, rtol=1e-12)
@@ -50,12 +53,18 @@ def test_the_residual_is_small(points, scale):
 @given(known_spaces(), st.floats(-7, 3).map(lambda k: 10.0**k))
 def test_closed_forms(space, scale):
     assume(space.positive_definite or abs(scale - 0.34657) > 1e-3)  # the pole of K_{3,2}
-    tolerance = 10 * space.tolerance(scale)  # random spaces may be ten times worse than those in the list
+    tolerance = 10 * space.tolerance(
+        scale
+    )  # random spaces may be ten times worse than those in the list
     assume(tolerance < 1e-2)
     truth = space.weighting(scale)
     w = mag.weighting(space.points, scale, metric=space.metric)
     np.testing.assert_allclose(w, truth, rtol=0, atol=tolerance * np.abs(truth).max())
-    np.testing.assert_allclose(mag.magnitude(space.points, scale, metric=space.metric), space.magnitude(scale), rtol=tolerance)
+    np.testing.assert_allclose(
+        mag.magnitude(space.points, scale, metric=space.metric),
+        space.magnitude(scale),
+        rtol=tolerance,
+    )
 
 
 @some
@@ -63,7 +72,9 @@ def test_closed_forms(space, scale):
 def test_permutations(points, scale, random):
     order = list(range(len(points)))
     random.shuffle(order)
-    np.testing.assert_allclose(mag.weighting(points[order], scale), mag.weighting(points, scale)[order], rtol=0, atol=1e-8)
+    np.testing.assert_allclose(
+        mag.weighting(points[order], scale), mag.weighting(points, scale)[order], rtol=0, atol=1e-8
+    )
 
 
 @some
@@ -72,7 +83,9 @@ def test_copies_change_nothing_but_their_shares(points, scale, data):
     points = np.unique(points, axis=0)
     counts = data.draw(st.lists(st.integers(1, 4), min_size=len(points), max_size=len(points)))
     w = mag.weighting(np.repeat(points, counts, 0), scale)
-    np.testing.assert_allclose(w, np.repeat(mag.weighting(points, scale) / counts, counts), rtol=0, atol=1e-8)
+    np.testing.assert_allclose(
+        w, np.repeat(mag.weighting(points, scale) / counts, counts), rtol=0, atol=1e-8
+    )
 
 
 @some
@@ -97,14 +110,21 @@ def test_spread_is_not_more_than_the_magnitude(points, scale):
 
 
 @some
-@given(clouds(), scales, st.sampled_from([torch.float32, torch.float64]), st.sampled_from(["euclidean", "cityblock"]))
+@given(
+    clouds(),
+    scales,
+    st.sampled_from([torch.float32, torch.float64]),
+    st.sampled_from(["euclidean", "cityblock"]),
+)
 def test_gradients_are_finite(points, scale, dtype, metric):
     x = torch.from_numpy(points).to(dtype).requires_grad_()
     t = torch.tensor(scale, dtype=dtype, requires_grad=True)
     pull = torch.linspace(-1, 1, len(points), dtype=dtype)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
-        to_points, to_scale = torch.autograd.grad((mag.weighting(x, t, metric=metric) * pull).sum(), (x, t))
+        to_points, to_scale = torch.autograd.grad(
+            (mag.weighting(x, t, metric=metric) * pull).sum(), (x, t)
+        )
     assert torch.isfinite(to_points).all() and torch.isfinite(to_scale)
     # moving everything at once changes no distance; the sum cancels to rounding
     total = to_points.sum(0).abs().max()
@@ -120,7 +140,10 @@ def test_gradients_are_those_of_finite_differences(points, scale):
     (gradient,) = torch.autograd.grad(mag.magnitude(x, scale), x)
     direction = np.random.default_rng(0).standard_normal(points.shape)
     step = 1e-5
-    difference = (mag.magnitude(points + step * direction, scale) - mag.magnitude(points - step * direction, scale)) / (2 * step)
+    difference = (
+        mag.magnitude(points + step * direction, scale)
+        - mag.magnitude(points - step * direction, scale)
+    ) / (2 * step)
     slope = (gradient.numpy() * direction).sum()
     np.testing.assert_allclose(slope, difference, rtol=1e-4, atol=1e-5)
 
@@ -143,7 +166,9 @@ def test_any_container(points, name, scale):
     w = mag.weighting(CONTAINERS[name](points), scale)
     assert isinstance(w, torch.Tensor) == ("tensor" in name)
     single = name in ("float32", "float tensor")
-    np.testing.assert_allclose(np.asarray(w), mag.weighting(points, scale), rtol=0, atol=1e-4 if single else 1e-11)
+    np.testing.assert_allclose(
+        np.asarray(w), mag.weighting(points, scale), rtol=0, atol=1e-4 if single else 1e-11
+    )
 
 
 @few
@@ -159,7 +184,10 @@ numbers = st.floats(-(2.0**50), 2.0**50, width=32)
 
 
 @some
-@given(hnp.arrays(np.float64, st.tuples(st.integers(1, 8), st.integers(1, 3)), elements=numbers), st.sampled_from([np.float32, np.float64]))
+@given(
+    hnp.arrays(np.float64, st.tuples(st.integers(1, 8), st.integers(1, 3)), elements=numbers),
+    st.sampled_from([np.float32, np.float64]),
+)
 def test_any_finite_numbers(points, dtype):
     "From 1e-45 to 1e15 in one cloud: an answer, or a warning with a reason; never NaN, never a message from LAPACK."
     with warnings.catch_warnings():

@@ -44,12 +44,20 @@ def test_quick_start_is_the_only_place_for_sh_blocks():
     blocks = quick_start_blocks(readme)
     assert len(blocks) == 2
     assert sh_block.findall(readme) == blocks
-    assert len(re.findall(r"^[ \t]*(?:```|~~~)[ \t]*(?:sh|bash|shell|console)\b", readme, re.MULTILINE)) == 2
+    assert (
+        len(
+            re.findall(r"^[ \t]*(?:```|~~~)[ \t]*(?:sh|bash|shell|console)\b", readme, re.MULTILINE)
+        )
+        == 2
+    )
 
 
 def test_quick_start_installs_the_tested_versions_each_time():
     job, tests = quick_start_blocks(readme)
-    assert job.splitlines() == ["pip install -c constraints.txt -e .", "magnitude-ae reproduce shapes"]
+    assert job.splitlines() == [
+        "pip install -c constraints.txt -e .",
+        "magnitude-ae reproduce shapes",
+    ]
     assert tests.startswith('pip install -c constraints.txt -e ".[dev,lab,docs]"\n')
     assert re.search(r"\bnbdev_test\b.*&& pytest$", tests)
 
@@ -62,7 +70,9 @@ def test_blocks_of_other_sections_are_not_quick_start():
 
 
 def test_relative_links_lead_somewhere():
-    targets = [target for _, target in build_readme.link.findall(build_readme.fenced.sub("", readme))]
+    targets = [
+        target for _, target in build_readme.link.findall(build_readme.fenced.sub("", readme))
+    ]
     missing = [target for target in targets if not (root / target.partition("#")[0]).exists()]
     assert targets and not missing
 
@@ -81,7 +91,13 @@ def test_code_is_shown_with_what_it_printed():
     printed = {"output_type": "stream", "name": "stdout", "text": ["1\n"]}
     progress = {"output_type": "stream", "name": "stderr", "text": ["100%\n"]}
     value = {"output_type": "execute_result", "data": {"text/plain": ["2"]}}
-    notebook = {"cells": [prose("# T"), code("#| hide\nimport x"), code("#| eval: true\nf()", progress, printed, value)]}
+    notebook = {
+        "cells": [
+            prose("# T"),
+            code("#| hide\nimport x"),
+            code("#| eval: true\nf()", progress, printed, value),
+        ]
+    }
     shown = build_readme.to_markdown(notebook)
     assert shown == build_readme.header + "\n\n# T\n\n```python\nf()\n```\n\n```text\n1\n2\n```\n"
 

@@ -17,7 +17,13 @@ points = np.random.default_rng(0).normal(size=(60, 3))
 
 
 def quick(**settings):
-    settings = {"scale": 1.0, "progress": False, "random_state": 0, "strategy": mag.Joint(30), **settings}
+    settings = {
+        "scale": 1.0,
+        "progress": False,
+        "random_state": 0,
+        "strategy": mag.Joint(30),
+        **settings,
+    }
     return mag.MagnitudeAutoencoder(**settings)
 
 
@@ -25,7 +31,10 @@ def quick(**settings):
 def test_points_far_from_the_origin_keep_their_digits(shift):
     """They were rounded to float32 before they were centred."""
     near, far = quick().fit(points), quick().fit(points + shift)
-    errors = [np.mean((m.inverse_transform(m.transform(x)) - x) ** 2) for m, x in ((near, points), (far, points + shift))]
+    errors = [
+        np.mean((m.inverse_transform(m.transform(x)) - x) ** 2)
+        for m, x in ((near, points), (far, points + shift))
+    ]
     assert errors[1] < 3 * errors[0] + 1e-3
     assert np.isfinite(far.embedding_weighting_).all()
 
@@ -54,7 +63,9 @@ def test_a_tiny_rectangle_under_cityblock():
     with pytest.warns(RuntimeWarning, match="weighted as one point"):
         w = mag.weighting(np.array(corners, dtype=float), metric="cityblock")
     pair = mag.weighting([[0.0, 0.0], [1.0, 1.0]], metric="cityblock")
-    np.testing.assert_allclose([w[:4].sum(), w[4]], pair, rtol=1e-6)  # four corners are one point to nine digits
+    np.testing.assert_allclose(
+        [w[:4].sum(), w[4]], pair, rtol=1e-6
+    )  # four corners are one point to nine digits
 
 
 def test_a_change_in_place_before_backward_is_noticed():
@@ -87,11 +98,15 @@ def test_many_scales_do_not_hold_many_factors(monkeypatch):
     assert max(most) <= 2
 
 
-@pytest.mark.parametrize("call", [
-    lambda x: mag.similarity_matrix(x.requires_grad_()),
-    lambda x: mag.distance_matrix(x),
-    lambda x: mag.weighting(x, solver=mag.Cholesky()),
-], ids=["similarity with gradient", "distances", "weighting"])
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda x: mag.similarity_matrix(x.requires_grad_()),
+        lambda x: mag.distance_matrix(x),
+        lambda x: mag.weighting(x, solver=mag.Cholesky()),
+    ],
+    ids=["similarity with gradient", "distances", "weighting"],
+)
 def test_every_dense_matrix_is_predicted(call):
     with pytest.raises(MemoryError, match="bytes"):
         call(torch.rand(10**6, 2))
@@ -101,17 +116,22 @@ def test_unconnected_spaces_have_a_scale_and_a_gradient():
     inf = float("inf")
     D = torch.tensor([[0, 1, inf], [1, 0, inf], [inf, inf, 0]], dtype=torch.float64)
     assert mag.choose_scale(D.numpy(), metric="precomputed", fraction=0.9) > 0
-    with pytest.raises(ValueError, match="pass a scale"):  # two unconnected parts are never fewer than two points
+    with pytest.raises(
+        ValueError, match="pass a scale"
+    ):  # two unconnected parts are never fewer than two points
         mag.choose_scale(D.numpy(), metric="precomputed", fraction=0.05)
     t = torch.tensor(1.0, dtype=torch.float64, requires_grad=True)
-    gradient, = torch.autograd.grad(mag.similarity_matrix(D, t, metric="precomputed").sum(), t)
+    (gradient,) = torch.autograd.grad(mag.similarity_matrix(D, t, metric="precomputed").sum(), t)
     torch.testing.assert_close(gradient, -2 * torch.exp(-t.detach()))
 
 
 def test_copies_are_found_beside_infinite_distances():
     inf = float("inf")
     D = torch.tensor([[0, inf, inf], [inf, 0, 0], [inf, 0, 0]], dtype=torch.float64)
-    torch.testing.assert_close(mag.weighting(D, metric="precomputed", solver=mag.Cholesky()), torch.tensor([1, 0.5, 0.5], dtype=torch.float64))
+    torch.testing.assert_close(
+        mag.weighting(D, metric="precomputed", solver=mag.Cholesky()),
+        torch.tensor([1, 0.5, 0.5], dtype=torch.float64),
+    )
 
 
 def test_a_fraction_below_the_limit_at_zero_is_refused():
@@ -122,7 +142,17 @@ def test_a_fraction_below_the_limit_at_zero_is_refused():
         mag.choose_scale(camps, fraction=0.01, metric="precomputed")
 
 
-@pytest.mark.parametrize("wrong", [{"optimizer": "sgd"}, {"schedule": "linear"}, {"keep": "bset"}, {"n_epochs": 0}, {"n_epochs": -3}, {"learning_rate": 0.0}])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"optimizer": "sgd"},
+        {"schedule": "linear"},
+        {"keep": "bset"},
+        {"n_epochs": 0},
+        {"n_epochs": -3},
+        {"learning_rate": 0.0},
+    ],
+)
 def test_a_plan_with_a_typo_is_refused(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
         strategies.Phase("joint", **{"n_epochs": 3, **wrong})
@@ -130,7 +160,9 @@ def test_a_plan_with_a_typo_is_refused(wrong):
 
 def test_failing_for_good_leaves_a_finite_network():
     """An enormous step used to be kept as "the last good network"."""
-    state = training.Training(LinearAutoencoder(3), torch.tensor(points).float(), None, 1.0, progress=False)
+    state = training.Training(
+        LinearAutoencoder(3), torch.tensor(points).float(), None, 1.0, progress=False
+    )
     plan = [strategies.Phase("wild", 60, learning_rate=1e36, schedule="constant", clip_norm=None)]
     with pytest.warns(RuntimeWarning, match="last good network"):
         training.train(state, plan)
@@ -165,7 +197,10 @@ def test_a_strategy_of_ones_own_is_refused_before_the_file_is_written(tmp_path):
 
 
 def test_dropout_is_repeatable_and_leaves_the_generator_alone():
-    pair = nn.Sequential(nn.Linear(3, 16), nn.SiLU(), nn.Dropout(0.3), nn.Linear(16, 2)), nn.Linear(2, 3)
+    pair = (
+        nn.Sequential(nn.Linear(3, 16), nn.SiLU(), nn.Dropout(0.3), nn.Linear(16, 2)),
+        nn.Linear(2, 3),
+    )
     before = torch.get_rng_state()
     one, two = (quick(architecture=pair).fit(points).embedding_ for _ in range(2))
     np.testing.assert_array_equal(one, two)
@@ -184,8 +219,17 @@ def test_solutions_can_be_compared():
 def test_small_whole_numbers_of_numpy_do_not_overflow():
     "evaluate_held_out(n_neighbors=np.uint8(3)) raised OverflowError."
     points = np.random.default_rng(0).normal(size=(90, 3))
-    model = mag.MagnitudeAutoencoder(scale=1.0, strategy=mag.BurnIn(np.uint8(200), joint=mag.Joint(np.uint8(200))), max_epochs=None, progress=False)
+    model = mag.MagnitudeAutoencoder(
+        scale=1.0,
+        strategy=mag.BurnIn(np.uint8(200), joint=mag.Joint(np.uint8(200))),
+        max_epochs=None,
+        progress=False,
+    )
     assert [type(phase.n_epochs) for phase in model.strategy.phases(1.0)] == [int, int]
-    model = mag.MagnitudeAutoencoder(scale=1.0, strategy=mag.Joint(np.uint8(2)), random_state=0, progress=False).fit(points[:60])
+    model = mag.MagnitudeAutoencoder(
+        scale=1.0, strategy=mag.Joint(np.uint8(2)), random_state=0, progress=False
+    ).fit(points[:60])
     held_out = mag.evaluate_held_out(model, points[:60], points[60:], n_neighbors=np.uint8(3))
-    np.testing.assert_array_equal(held_out, mag.evaluate_held_out(model, points[:60], points[60:], n_neighbors=3))
+    np.testing.assert_array_equal(
+        held_out, mag.evaluate_held_out(model, points[:60], points[60:], n_neighbors=3)
+    )

@@ -25,7 +25,13 @@ ROOT = Path(__file__).parents[1]
 
 
 def dropout():
-    encoder = torch.nn.Sequential(torch.nn.Linear(3, 8), torch.nn.SiLU(), torch.nn.Dropout(0.3), torch.nn.BatchNorm1d(8), torch.nn.Linear(8, 2))
+    encoder = torch.nn.Sequential(
+        torch.nn.Linear(3, 8),
+        torch.nn.SiLU(),
+        torch.nn.Dropout(0.3),
+        torch.nn.BatchNorm1d(8),
+        torch.nn.Linear(8, 2),
+    )
     return encoder, torch.nn.Linear(2, 3)
 
 
@@ -38,13 +44,24 @@ SETTINGS = {
     "default": {"strategy": None, "max_epochs": 6},
     "burn-in": {"strategy": mag.BurnIn(3, 15, joint=mag.Joint(6))},
     "keep best": {"strategy": mag.Joint.report(9)},
-    "predictor-corrector": {"strategy": mag.PredictorCorrector(n_rounds=5, batch_size=15, optimizer="muon")},
-    "cells": {"strategy": mag.Cells(n_burn_in_epochs=3, batch_size=15, n_epochs=5, cell_size=15, halo=10)},
-    "best state": {"strategy": mag.Cells(n_burn_in_epochs=5, batch_size=15, n_epochs=4, cell_size=15, halo=10), "callbacks": [mag.BestState(jumpy), mag.Snapshots(2)]},
+    "predictor-corrector": {
+        "strategy": mag.PredictorCorrector(n_rounds=5, batch_size=15, optimizer="muon")
+    },
+    "cells": {
+        "strategy": mag.Cells(n_burn_in_epochs=3, batch_size=15, n_epochs=5, cell_size=15, halo=10)
+    },
+    "best state": {
+        "strategy": mag.Cells(n_burn_in_epochs=5, batch_size=15, n_epochs=4, cell_size=15, halo=10),
+        "callbacks": [mag.BestState(jumpy), mag.Snapshots(2)],
+    },
     "dropout": {"architecture": dropout, "strategy": mag.BurnIn(4, 15, joint=mag.Joint(4))},
     "automatic scale": {"scale": "auto", "strategy": mag.Joint(4)},
     "far away": {"points": POINTS + 1e5, "strategy": mag.Joint(4)},
-    "images": {"points": IMAGES, "architecture": "convolutional", "strategy": mag.BurnIn(2, 4, 1e-3, joint=mag.Joint(3, optimizer="adam"))},
+    "images": {
+        "points": IMAGES,
+        "architecture": "convolutional",
+        "strategy": mag.BurnIn(2, 4, 1e-3, joint=mag.Joint(3, optimizer="adam")),
+    },
 }
 
 
@@ -54,6 +71,7 @@ class PowerCut(Exception):
 
 class Cut:
     "A callback that ends everything after an epoch, and when the checkpoint of that epoch has been written."
+
     last = True
 
     def __init__(self, epoch):
@@ -68,7 +86,16 @@ def fit(points=POINTS, callbacks=(), resume_from=None, architecture="linear", **
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         architecture = architecture() if callable(architecture) else architecture
-    model = mag.MagnitudeAutoencoder(**{"architecture": architecture, "scale": 1.0, "random_state": 0, "progress": False, **settings}, callbacks=callbacks)
+    model = mag.MagnitudeAutoencoder(
+        **{
+            "architecture": architecture,
+            "scale": 1.0,
+            "random_state": 0,
+            "progress": False,
+            **settings,
+        },
+        callbacks=callbacks,
+    )
     return model.fit(points, resume_from=resume_from)
 
 
@@ -80,7 +107,9 @@ def assert_same_bits(found, wanted):
             np.testing.assert_array_equal(found.history_[name], column, err_msg=name)
     states = [m.module_.state_dict() for m in (found, wanted)]
     assert all(torch.equal(states[0][k], states[1][k]) for k in states[1])
-    assert (found.scale_, found.seed_) == (wanted.scale_, wanted.seed_) and str(found.notes_) == str(wanted.notes_)
+    assert (found.scale_, found.seed_) == (wanted.scale_, wanted.seed_) and str(
+        found.notes_
+    ) == str(wanted.notes_)
 
 
 # ---- every epoch of every kind of training
@@ -94,7 +123,11 @@ def test_resumed_is_unbroken(case, tmp_path):
     whole = fit(callbacks=callbacks, **settings)
     n_epochs, phases = len(whole.history_["epoch"]), whole.history_["phase"]
     changes = {k for k in range(1, n_epochs) if phases[k] != phases[k - 1]}
-    wanted = {1, n_epochs, *list(changes)[:2], *[k + 1 for k in changes][:2], *range(3, n_epochs, 3)} if n_epochs < 50 else {99, 100, 101, n_epochs - 1}
+    wanted = (
+        {1, n_epochs, *list(changes)[:2], *[k + 1 for k in changes][:2], *range(3, n_epochs, 3)}
+        if n_epochs < 50
+        else {99, 100, 101, n_epochs - 1}
+    )
     for epoch in sorted(wanted):
         path = tmp_path / str(epoch)
         with pytest.raises(PowerCut):
@@ -106,7 +139,11 @@ def test_resumed_again_and_again(tmp_path):
     settings, path = SETTINGS["burn-in"], tmp_path / "c"
     for epoch in (2, 4, 7):
         with pytest.raises(PowerCut):
-            fit(callbacks=[mag.Checkpoint(path, every=1), Cut(epoch)], resume_from=path if path.exists() else None, **settings)
+            fit(
+                callbacks=[mag.Checkpoint(path, every=1), Cut(epoch)],
+                resume_from=path if path.exists() else None,
+                **settings,
+            )
     assert_same_bits(fit(resume_from=path, **settings), fit(**settings))
 
 
@@ -116,13 +153,18 @@ def test_a_training_that_was_stopped_stays_stopped(tmp_path):
     def enough(state):
         return state.epoch == 5
 
-    whole = fit(callbacks=[enough, mag.Checkpoint(path, every=100)], **settings)  # the last epoch is written, whatever `every` says
+    whole = fit(
+        callbacks=[enough, mag.Checkpoint(path, every=100)], **settings
+    )  # the last epoch is written, whatever `every` says
     assert_same_bits(fit(callbacks=[enough], resume_from=path, **settings), whole)
     assert len(whole.history_["epoch"]) == 5
 
 
 def test_early_stopping_remembers(tmp_path):
-    settings, path = {"strategy": mag.Joint(60, schedule="constant", learning_rate=0.3)}, tmp_path / "c"
+    settings, path = (
+        {"strategy": mag.Joint(60, schedule="constant", learning_rate=0.3)},
+        tmp_path / "c",
+    )
     stopping = mag.EarlyStopping(patience=8)
     whole = fit(callbacks=[stopping], **settings)
     n = len(whole.history_["epoch"])
@@ -140,8 +182,11 @@ def test_a_log_goes_on(tmp_path, suffix):
         fit(callbacks=[log, mag.Checkpoint(tmp_path / "c", every=3), Cut(5)], **settings)
     assert len(log.path.read_text().splitlines()) == 5 + (suffix == "csv")
     model = fit(callbacks=[log], resume_from=tmp_path / "c", **settings)
-    lines = log.path.read_text().splitlines()[suffix == "csv":]
-    epochs = [json.loads(line)["epoch"] if suffix == "jsonl" else int(line.split(",")[0]) for line in lines]
+    lines = log.path.read_text().splitlines()[suffix == "csv" :]
+    epochs = [
+        json.loads(line)["epoch"] if suffix == "jsonl" else int(line.split(",")[0])
+        for line in lines
+    ]
     assert epochs == model.history_["epoch"] == list(range(9))
 
 
@@ -152,7 +197,12 @@ def test_without_a_seed_of_ones_own(tmp_path):
     with pytest.raises(PowerCut):
         fit(callbacks=[mag.Checkpoint(path, every=2), Cut(4)], **settings)
     seed = read_checkpoint(path)[0]["seed"]
-    first, second = (fit(resume_from=path, callbacks=[lambda state: seen.update(at=state.resumed_at)], **settings) for _ in range(2))
+    first, second = (
+        fit(
+            resume_from=path, callbacks=[lambda state: seen.update(at=state.resumed_at)], **settings
+        )
+        for _ in range(2)
+    )
     assert first.seed_ == seed and seen["at"] == 4
     assert_same_bits(first, second)
 
@@ -162,12 +212,17 @@ def test_resuming_leaves_the_generators_alone(tmp_path):
     fit(callbacks=[mag.Checkpoint(path, every=3)], **settings)
     before = torch.get_rng_state(), np.random.get_state()[1].copy()
     fit(resume_from=path, **settings)
-    assert torch.equal(torch.get_rng_state(), before[0]) and (np.random.get_state()[1] == before[1]).all()
+    assert (
+        torch.equal(torch.get_rng_state(), before[0])
+        and (np.random.get_state()[1] == before[1]).all()
+    )
 
 
 def test_checkpoints_change_nothing(tmp_path):
     settings = SETTINGS["dropout"]
-    assert_same_bits(fit(callbacks=[mag.Checkpoint(tmp_path / "c", every=1)], **settings), fit(**settings))
+    assert_same_bits(
+        fit(callbacks=[mag.Checkpoint(tmp_path / "c", every=1)], **settings), fit(**settings)
+    )
 
 
 def test_fit_transform_and_pipelines_resume(tmp_path):
@@ -175,7 +230,9 @@ def test_fit_transform_and_pipelines_resume(tmp_path):
     from sklearn.preprocessing import StandardScaler
 
     def pipeline(*callbacks):
-        model = mag.MagnitudeAutoencoder(scale=1.0, strategy=mag.Joint(5), random_state=0, progress=False, callbacks=callbacks)
+        model = mag.MagnitudeAutoencoder(
+            scale=1.0, strategy=mag.Joint(5), random_state=0, progress=False, callbacks=callbacks
+        )
         return make_pipeline(StandardScaler(), model)
 
     whole = pipeline(mag.Checkpoint(tmp_path / "c", every=3)).fit_transform(POINTS)
@@ -193,7 +250,10 @@ CHANGED = {
     "other seed": ({"random_state": 1}, "other seed"),
     "other loss": ({"weighting_loss": "l2"}, r"other weighting_loss \('l1' there, 'l2' here\)"),
     "other solver": ({"solver": mag.LU()}, r"other solver.*LU"),
-    "other coefficient": ({"weighting_coefficient": 3.0}, r"other phases \(by its strategy, weighting_coefficient"),
+    "other coefficient": (
+        {"weighting_coefficient": 3.0},
+        r"other phases \(by its strategy, weighting_coefficient",
+    ),
     "more epochs": ({"strategy": mag.BurnIn(3, 15, joint=mag.Joint(7))}, "other phases"),
     "other strategy": ({"strategy": mag.Joint(9)}, "other phases"),
     "other width": ({"n_components": 1}, "does not fit this network"),
@@ -219,7 +279,9 @@ def test_a_missing_or_damaged_checkpoint(checkpoint, tmp_path):
     with pytest.raises(FileNotFoundError, match="no file .* to read a checkpoint from"):
         fit(resume_from=tmp_path / "nowhere")
     for share in (0.0, 0.01, 0.5, 0.999):
-        (tmp_path / "part").write_bytes(checkpoint.read_bytes()[: int(share * checkpoint.stat().st_size)])
+        (tmp_path / "part").write_bytes(
+            checkpoint.read_bytes()[: int(share * checkpoint.stat().st_size)]
+        )
         with pytest.raises(ValueError, match="damaged or is not a safetensors file"):
             fit(resume_from=tmp_path / "part", **SETTINGS["burn-in"])
 
@@ -229,10 +291,16 @@ FORGED = {
     "no terms": lambda about, tensors: about.pop("terms"),
     "a list": lambda about, tensors: about.update(state=[1, 2]),
     "no network": lambda about, tensors: about["state"]["items"].pop(),
-    "no history": lambda about, tensors: about["state"].update(items=[item for item in about["state"]["items"] if item[0] != "history"]),
+    "no history": lambda about, tensors: about["state"].update(
+        items=[item for item in about["state"]["items"] if item[0] != "history"]
+    ),
     "no tensor": lambda about, tensors: tensors.pop("state/module/unit"),
-    "other generator": lambda about, tensors: tensors.update({"state/generators/own": torch.zeros(3, dtype=torch.uint8)}),
-    "moments of another shape": lambda about, tensors: tensors.update({"state/module/encoder.0.weight": torch.zeros(2, 2)}),
+    "other generator": lambda about, tensors: tensors.update(
+        {"state/generators/own": torch.zeros(3, dtype=torch.uint8)}
+    ),
+    "moments of another shape": lambda about, tensors: tensors.update(
+        {"state/module/encoder.0.weight": torch.zeros(2, 2)}
+    ),
 }
 
 
@@ -241,7 +309,9 @@ def test_a_forged_checkpoint(case, checkpoint, tmp_path):
     tensors, about = read_file(checkpoint, "checkpoint")
     FORGED[case](about, tensors)
     write_file(tmp_path / "forged", "checkpoint", tensors, about)
-    with pytest.raises(ValueError, match="does not describe a training of this version|does not fit this network"):
+    with pytest.raises(
+        ValueError, match="does not describe a training of this version|does not fit this network"
+    ):
         fit(resume_from=tmp_path / "forged", **SETTINGS["burn-in"])
 
 
@@ -254,6 +324,7 @@ def test_another_torch_is_told(checkpoint, tmp_path):
 
 def test_the_header_is_json(checkpoint):
     "Plain JSON, without Python's NaN and Infinity, so that any program can read it."
+
     def refuse(word):
         raise AssertionError(word)
 
@@ -262,8 +333,21 @@ def test_the_header_is_json(checkpoint):
     assert about["version"] == mag.__version__ and about["kind"] == "checkpoint"
 
 
-@pytest.mark.parametrize("note", [{0: torch.arange(3), "0": [None, True, 1.5]}, {"a/b": torch.ones(1), "a": {"b": torch.zeros(1)}}, [float("nan"), float("inf"), -0.0],
-                                  {"bits": torch.tensor([float("nan"), -0.0]), "half": torch.ones(2, dtype=torch.bfloat16), "truth": torch.tensor(True)}, np.float32(0.1)], ids=repr)
+@pytest.mark.parametrize(
+    "note",
+    [
+        {0: torch.arange(3), "0": [None, True, 1.5]},
+        {"a/b": torch.ones(1), "a": {"b": torch.zeros(1)}},
+        [float("nan"), float("inf"), -0.0],
+        {
+            "bits": torch.tensor([float("nan"), -0.0]),
+            "half": torch.ones(2, dtype=torch.bfloat16),
+            "truth": torch.tensor(True),
+        },
+        np.float32(0.1),
+    ],
+    ids=repr,
+)
 def test_notes_come_back(note, tmp_path):
     def write(state):
         state.notes["note"] = note
@@ -273,7 +357,11 @@ def test_notes_come_back(note, tmp_path):
     assert repr(back) == repr(note.item() if isinstance(note, np.generic) else note)
 
 
-@pytest.mark.parametrize("note", [{(1, 2): 3}, {None: 1}, {1, 2}, object, np.ones(2)], ids=lambda note: type(note).__name__)
+@pytest.mark.parametrize(
+    "note",
+    [{(1, 2): 3}, {None: 1}, {1, 2}, object, np.ones(2)],
+    ids=lambda note: type(note).__name__,
+)
 def test_notes_that_cannot_come_back_are_refused(note, tmp_path):
     def write(state):
         state.notes["note"] = note
@@ -320,7 +408,20 @@ def test_a_crash_while_writing_leaves_the_last_good_checkpoint(tmp_path, monkeyp
 @pytest.mark.parametrize("strategy, kills", [("default", 2), ("predictor-corrector", 1)])
 def test_killed_and_resumed(strategy, kills):
     "Processes that are killed at random moments; the benchmark of the same name does this twenty times."
-    command = [sys.executable, ROOT / "benchmarks" / "kill_and_resume.py", "--strategy", strategy, "--runs", "1", "--kills", str(kills), "--points", "60", "--epochs", "20"]
+    command = [
+        sys.executable,
+        ROOT / "benchmarks" / "kill_and_resume.py",
+        "--strategy",
+        strategy,
+        "--runs",
+        "1",
+        "--kills",
+        str(kills),
+        "--points",
+        "60",
+        "--epochs",
+        "20",
+    ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=ROOT)
     assert done.returncode == 0, done.stdout + done.stderr
     (run,) = json.loads(done.stdout)["runs"]
@@ -345,7 +446,9 @@ MESSAGE = r"training ended at epoch \d+ because it was interrupted; the best net
 
 
 def test_ctrl_c():
-    process = subprocess.Popen([sys.executable, "-c", INTERRUPTED], stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "-c", INTERRUPTED], stdout=subprocess.PIPE, text=True
+    )
     assert process.stdout.readline() == "training\n"
     process.send_signal(signal.SIGINT)
     message, fine = process.communicate(timeout=120)[0].splitlines()
@@ -378,7 +481,12 @@ def test_an_interrupt_keeps_the_best_network_so_far():
             raise KeyboardInterrupt
 
     with pytest.warns(RuntimeWarning, match=MESSAGE.replace(r"\d+", "30")):
-        model = fit(strategy=mag.Joint(100, schedule="constant", learning_rate=0.5, clip_norm=None, keep="best"), callbacks=[press])
+        model = fit(
+            strategy=mag.Joint(
+                100, schedule="constant", learning_rate=0.5, clip_norm=None, keep="best"
+            ),
+            callbacks=[press],
+        )
     total = model.history_["total_loss"]
     best = int(np.argmin(total))
     assert best < 29

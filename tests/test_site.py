@@ -17,9 +17,16 @@ import pytest
 import magnitude_ae as mag
 
 root = Path(__file__).parent.parent
-missing = [package for package in ("sphinx", "furo", "myst_nb", "sphinx-mathjax-offline") if find_spec(package) is None]
+missing = [
+    package
+    for package in ("sphinx", "furo", "myst_nb", "sphinx-mathjax-offline")
+    if find_spec(package) is None
+]
 if missing:
-    pytest.skip(f"the site needs {', '.join(missing)}: pip install -c constraints.txt -e '.[dev,docs]'", allow_module_level=True)
+    pytest.skip(
+        f"the site needs {', '.join(missing)}: pip install -c constraints.txt -e '.[dev,docs]'",
+        allow_module_level=True,
+    )
 
 import build_site  # noqa: E402
 import package_map  # noqa: E402
@@ -44,7 +51,15 @@ class Page(HTMLParser):
 
     def __init__(self, path: Path):
         super().__init__()
-        self.path, self.ids, self.links, self.loads, self.pictures, self.code, self.text = path, set(), [], [], [], "", ""
+        self.path, self.ids, self.links, self.loads, self.pictures, self.code, self.text = (
+            path,
+            set(),
+            [],
+            [],
+            [],
+            "",
+            "",
+        )
         self.open = []
         self.feed(path.read_text(encoding="utf-8"))
 
@@ -53,9 +68,28 @@ class Page(HTMLParser):
         self.ids |= {found["id"]} if "id" in found else set()
         if tag == "a" and "href" in found:
             self.links.append(found["href"])
-        if tag in ("script", "img", "iframe", "source", "video", "audio", "embed", "object", "image", "use"):
-            self.loads += [found[name] for name in ("src", "data", "href", "xlink:href") if name in found]
-        if tag == "link" and found.get("rel") not in ("next", "prev", "index", "search", "canonical"):
+        if tag in (
+            "script",
+            "img",
+            "iframe",
+            "source",
+            "video",
+            "audio",
+            "embed",
+            "object",
+            "image",
+            "use",
+        ):
+            self.loads += [
+                found[name] for name in ("src", "data", "href", "xlink:href") if name in found
+            ]
+        if tag == "link" and found.get("rel") not in (
+            "next",
+            "prev",
+            "index",
+            "search",
+            "canonical",
+        ):
             self.loads.append(found["href"])
         if tag == "img":
             self.pictures.append(found)
@@ -75,8 +109,21 @@ class Page(HTMLParser):
 def site(tmp_path_factory, record_testsuite_property):
     """The folder of a site built by the documented command, without a network."""
     folder, start = tmp_path_factory.mktemp("site") / "_site", time.perf_counter()
-    command = [sys.executable, "-c", offline, str(root / "tools" / "build_site.py"), "--out", str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=folder.parent, env=os.environ | {"PYTHONPATH": str(root)})
+    command = [
+        sys.executable,
+        "-c",
+        offline,
+        str(root / "tools" / "build_site.py"),
+        "--out",
+        str(folder),
+    ]
+    done = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        cwd=folder.parent,
+        env=os.environ | {"PYTHONPATH": str(root)},
+    )
     seconds = time.perf_counter() - start
     assert done.returncode == 0, done.stdout + done.stderr
     print(f"the site: {seconds:.0f} s")
@@ -95,12 +142,20 @@ def pages(site):
 
 
 def test_every_notebook_is_a_page_in_the_order_of_its_number(pages):
-    tree = re.search(r'<div class="sidebar-tree">.*?</aside>', pages["index.html"].path.read_text(encoding="utf-8"), re.DOTALL)[0]
+    tree = re.search(
+        r'<div class="sidebar-tree">.*?</aside>',
+        pages["index.html"].path.read_text(encoding="utf-8"),
+        re.DOTALL,
+    )[0]
     assert re.findall(r'href="nbs/(\w+)\.html"', tree) == notebooks
 
 
 def test_no_page_is_larger_than_people_wait_for(pages):
-    assert not {name: page.path.stat().st_size for name, page in pages.items() if page.path.stat().st_size > largest_page}
+    assert not {
+        name: page.path.stat().st_size
+        for name, page in pages.items()
+        if page.path.stat().st_size > largest_page
+    }
 
 
 def test_links_and_anchors_lead_somewhere(site, pages):
@@ -110,27 +165,56 @@ def test_links_and_anchors_lead_somewhere(site, pages):
             target, _, anchor = link.partition("#")
             if re.match(r"[a-z]+:", target):
                 continue
-            path = (page.path.parent / unquote(target.partition("?")[0])).resolve() if target else page.path
+            path = (
+                (page.path.parent / unquote(target.partition("?")[0])).resolve()
+                if target
+                else page.path
+            )
             if not path.is_file():
                 broken.append(f"{name}: {link}")
-            elif anchor and path.suffix == ".html" and unquote(anchor) not in pages[path.relative_to(site.resolve()).as_posix()].ids:
+            elif (
+                anchor
+                and path.suffix == ".html"
+                and unquote(anchor) not in pages[path.relative_to(site.resolve()).as_posix()].ids
+            ):
                 broken.append(f"{name}: {link} has no such place")
     assert not broken
 
 
 def test_a_page_with_a_broken_link_is_noticed(tmp_path):
-    (tmp_path / "a.html").write_text('<a href="b.html#c">x</a><img src="d.png"><script src="https://e.org/f.js"></script>')
+    (tmp_path / "a.html").write_text(
+        '<a href="b.html#c">x</a><img src="d.png"><script src="https://e.org/f.js"></script>'
+    )
     page = Page(tmp_path / "a.html")
     assert page.links == ["b.html#c"] and page.loads == ["d.png", "https://e.org/f.js"]
 
 
 def test_nothing_is_loaded_from_elsewhere(site, pages):
-    assert not [f"{name}: {load}" for name, page in pages.items() for load in page.loads if re.match(r"(?:https?:)?//", load)]
-    loaded = {(page.path.parent / load.partition("?")[0]).resolve() for page in pages.values() for load in page.loads if not load.startswith("data:")}
+    assert not [
+        f"{name}: {load}"
+        for name, page in pages.items()
+        for load in page.loads
+        if re.match(r"(?:https?:)?//", load)
+    ]
+    loaded = {
+        (page.path.parent / load.partition("?")[0]).resolve()
+        for page in pages.values()
+        for load in page.loads
+        if not load.startswith("data:")
+    }
     styles = [path for path in loaded if path.suffix == ".css"]
-    assert styles and not [path.name for path in styles if re.search(r"url\(['\"]?(?:https?:)?//|@import", path.read_text(encoding="utf-8"))]
-    inline = "\n".join(re.sub(r"<pre.*?</pre>", "", page.path.read_text(encoding="utf-8"), flags=re.DOTALL) for page in pages.values())
-    assert not re.findall(r"(?:fetch|import)\(['\"]https?:[^'\"]*|@import url\([^)]*|cdn\.[\w.]+", inline)
+    assert styles and not [
+        path.name
+        for path in styles
+        if re.search(r"url\(['\"]?(?:https?:)?//|@import", path.read_text(encoding="utf-8"))
+    ]
+    inline = "\n".join(
+        re.sub(r"<pre.*?</pre>", "", page.path.read_text(encoding="utf-8"), flags=re.DOTALL)
+        for page in pages.values()
+    )
+    assert not re.findall(
+        r"(?:fetch|import)\(['\"]https?:[^'\"]*|@import url\([^)]*|cdn\.[\w.]+", inline
+    )
 
 
 def test_directives_and_hidden_cells_do_not_show(pages):
@@ -140,24 +224,41 @@ def test_directives_and_hidden_cells_do_not_show(pages):
 
 
 def test_every_picture_has_words(pages):
-    assert not [(name, picture) for name, page in pages.items() for picture in page.pictures if not picture.get("alt")]
+    assert not [
+        (name, picture)
+        for name, page in pages.items()
+        for picture in page.pictures
+        if not picture.get("alt")
+    ]
     assert sum(len(page.pictures) for page in pages.values()) > 60
 
 
 def test_every_public_name_is_in_the_reference_with_its_notebook(pages):
     html = pages["reference/index.html"].path.read_text(encoding="utf-8")
-    rows = dict(re.findall(r'href="(\w+\.html#magnitude_ae[\w.]+)".*?</td>.*?href="(\.\./nbs/\w+\.html#def-[\w-]+)"', html, re.DOTALL))
+    rows = dict(
+        re.findall(
+            r'href="(\w+\.html#magnitude_ae[\w.]+)".*?</td>.*?href="(\.\./nbs/\w+\.html#def-[\w-]+)"',
+            html,
+            re.DOTALL,
+        )
+    )
     shown = {link.partition("#")[2].removeprefix("magnitude_ae.") for link in rows}
     names = {f"{mag._NAMES[name]}.{name}" for name in mag.__all__ if name in mag._NAMES}
     for module in mag._MODULES:
-        names |= {f"{module}.{name}" for name in getattr(mag, module).__all__ if callable(getattr(getattr(mag, module), name))}
+        names |= {
+            f"{module}.{name}"
+            for name in getattr(mag, module).__all__
+            if callable(getattr(getattr(mag, module), name))
+        }
     assert names == shown and len(names) > 50
 
 
 def test_parameters_and_the_notebook_stand_in_the_reference(pages):
     text = " ".join(pages["reference/weighting.html"].text.split())
     assert "one over the unit of distance" in text and "Explained in 05" in text
-    assert "each called with the Training after every epoch" in " ".join(pages["reference/autoencoder.html"].text.split())
+    assert "each called with the Training after every epoch" in " ".join(
+        pages["reference/autoencoder.html"].text.split()
+    )
 
 
 def test_every_term_of_the_glossary_links_to_a_notebook(pages):
@@ -176,10 +277,15 @@ def test_the_map_is_fresh():
 def test_the_map_draws_each_module_and_the_imports_between_them():
     at_once, later = package_map.imports()
     drawn = package_map.arrows(at_once, later)
-    assert ("fast_solvers", "weighting") in drawn and ("similarity", "weighting") not in drawn  # the second follows from others
+    assert ("fast_solvers", "weighting") in drawn and (
+        "similarity",
+        "weighting",
+    ) not in drawn  # the second follows from others
     both = {module: at_once[module] | later[module] for module in at_once}
     reached = {module: {source for source, target in drawn if target == module} for module in both}
-    assert all(package_map.beyond(reached, module) == package_map.beyond(both, module) for module in both)
+    assert all(
+        package_map.beyond(reached, module) == package_map.beyond(both, module) for module in both
+    )
     picture = package_map.draw()
     assert all(f">{module}<" in picture for module in at_once)
 
@@ -199,13 +305,21 @@ def test_claims_agree_with_the_stored_results():
     from magnitude_ae.reproduce import Experiment, stored
 
     def each(task, *recipe, seeds=range(5), **changes):
-        return [stored(Experiment(task, *recipe, seed=seed, **changes), root / "results" / "experiments")[0] for seed in seeds]
+        return [
+            stored(
+                Experiment(task, *recipe, seed=seed, **changes), root / "results" / "experiments"
+            )[0]
+            for seed in seeds
+        ]
 
     def rho(results):
         return [result["table"]["Magnitude AE"]["rho"] for result in results]
 
     def kept(results):
-        trained, new = (np.mean([result["held_out"][f"{kind}, within the whole"]["rho"] for result in results]) for kind in ("trained", "new"))
+        trained, new = (
+            np.mean([result["held_out"][f"{kind}, within the whole"]["rho"] for result in results])
+            for kind in ("trained", "new")
+        )
         return new / trained
 
     expected = {
@@ -218,7 +332,12 @@ def test_claims_agree_with_the_stored_results():
         "kept_ball": kept(each("ball")),
         "kept_mnist": kept(each("MNIST", seeds=range(3))),
         "ae_rho": np.mean(rho(each("MNIST", seeds=range(3)))),
-        "ae_trust": np.mean([result["table"]["Magnitude AE"]["trustworthiness"] for result in each("MNIST", seeds=range(3))]),
+        "ae_trust": np.mean(
+            [
+                result["table"]["Magnitude AE"]["trustworthiness"]
+                for result in each("MNIST", seeds=range(3))
+            ]
+        ),
     }
     said = {name: float(build_site.found(*build_site.FINDINGS[name])) for name in expected}
     assert said == pytest.approx(expected, abs=6e-4)
@@ -243,15 +362,32 @@ def test_links_are_made_to_lead_somewhere():
 
 
 def code(source: str, *outputs: dict) -> dict:
-    return {"cell_type": "code", "id": "a", "metadata": {}, "source": source, "outputs": list(outputs)}
+    return {
+        "cell_type": "code",
+        "id": "a",
+        "metadata": {},
+        "source": source,
+        "outputs": list(outputs),
+    }
 
 
 def test_cells_are_shown_as_readers_want_them():
-    assert build_site.shown_code(code("#| hide\nimport x"), "m", "") == [] == build_site.shown_code(code("#| default_exp m"), "m", "")
+    assert (
+        build_site.shown_code(code("#| hide\nimport x"), "m", "")
+        == []
+        == build_site.shown_code(code("#| default_exp m"), "m", "")
+    )
     place, cell = build_site.shown_code(code("#| export\ndef f(): pass\nG = 1\n_H = 2"), "m", "")
-    assert place["source"] == "(def-m-f)=\n(def-m-G)=" and cell["source"].startswith("def f") and cell["metadata"]["tags"] == ["exported"]
+    assert (
+        place["source"] == "(def-m-f)=\n(def-m-G)="
+        and cell["source"].startswith("def f")
+        and cell["metadata"]["tags"] == ["exported"]
+    )
     view = {"application/vnd.jupyter.widget-view+json": {}, "text/plain": "VBox()"}
-    outputs = [{"output_type": "display_data", "data": data} for data in (view, view | {"image/png": "still"})]
+    outputs = [
+        {"output_type": "display_data", "data": data}
+        for data in (view, view | {"image/png": "still"})
+    ]
     (cell,) = build_site.shown_code(code("#| notest\n#| fig-alt: A disc.\nf()", *outputs), "m", "")
     assert [set(output["data"]) for output in cell["outputs"]] == [{"text/plain", "image/png"}]
     assert cell["source"] == "f()" and cell["metadata"]["mystnb"]["image"]["alt"] == "A disc."
@@ -279,17 +415,28 @@ def tab(browser):
 def visit(tab, site, name):
     """Opens a page and waits for its formulas."""
     tab.goto((site / name).as_uri())
-    tab.evaluate("() => window.MathJax && MathJax.startup ? MathJax.startup.promise.then(() => true) : true")
+    tab.evaluate(
+        "() => window.MathJax && MathJax.startup ? MathJax.startup.promise.then(() => true) : true"
+    )
 
 
 def test_every_page_opens_whole(site, pages, browser, tab):
     problems, formulas = [], Counter()
     for name in pages:
         visit(tab, site, name)
-        problems += [f"{name}: picture {source}" for source in tab.evaluate("() => [...document.images].filter(image => image.loading !== 'lazy' && !image.naturalWidth).map(image => image.src)")]
-        asked, drawn, wrong = tab.evaluate("() => ['.math', 'mjx-container svg', '[data-mml-node=merror]'].map(what => document.querySelectorAll(what).length)")
+        problems += [
+            f"{name}: picture {source}"
+            for source in tab.evaluate(
+                "() => [...document.images].filter(image => image.loading !== 'lazy' && !image.naturalWidth).map(image => image.src)"
+            )
+        ]
+        asked, drawn, wrong = tab.evaluate(
+            "() => ['.math', 'mjx-container svg', '[data-mml-node=merror]'].map(what => document.querySelectorAll(what).length)"
+        )
         formulas[name] = drawn
-        problems += [f"{name}: {drawn} of {asked} formulas, {wrong} with errors"] * (drawn < asked or wrong > 0)
+        problems += [f"{name}: {drawn} of {asked} formulas, {wrong} with errors"] * (
+            drawn < asked or wrong > 0
+        )
         problems += [f"{name}: {error}" for error in tab.errors]
         tab.errors.clear()
     assert not problems and not browser.outside
@@ -315,7 +462,9 @@ def test_no_page_is_wider_than_a_phone(site, pages, tab):
             wide[name] = found
     assert not wide
     visit(tab, site, "about.html")
-    tab.evaluate("() => document.querySelector('article h1').insertAdjacentHTML('beforeend', '<div style=\"width: 1000px\">wide</div>')")
+    tab.evaluate(
+        "() => document.querySelector('article h1').insertAdjacentHTML('beforeend', '<div style=\"width: 1000px\">wide</div>')"
+    )
     assert tab.evaluate(cut_off)
 
 
@@ -324,8 +473,12 @@ def test_search_finds_words_from_a_file(site, tab):
     tab.fill("input[name=q]", "Vecchia")
     tab.press("input[name=q]", "Enter")
     tab.wait_for_selector("#search-results li a")
-    found = tab.eval_on_selector_all("#search-results li a", "links => links.map(link => link.getAttribute('href'))")
-    assert any("nbs/04_fast_solvers.html" in link for link in found) and any("reference/fast_solvers.html" in link for link in found)
+    found = tab.eval_on_selector_all(
+        "#search-results li a", "links => links.map(link => link.getAttribute('href'))"
+    )
+    assert any("nbs/04_fast_solvers.html" in link for link in found) and any(
+        "reference/fast_solvers.html" in link for link in found
+    )
     assert not tab.errors
 
 

@@ -28,12 +28,16 @@ def dense(points, scale=1.0, p=2.0):
     if p == 1:
         return torch.exp(-scale * difference.abs().sum(-1))
     off = ~torch.eye(len(points), dtype=torch.bool)
-    squares = torch.where(off, difference.square().sum(-1), 1.0)  # sqrt has no gradient at the diagonal's 0
+    squares = torch.where(
+        off, difference.square().sum(-1), 1.0
+    )  # sqrt has no gradient at the diagonal's 0
     return torch.where(off, torch.exp(-scale * squares.sqrt()), 1.0)
 
 
 def close(actual, expected, tolerance):
-    torch.testing.assert_close(actual, expected, rtol=0, atol=tolerance * max(1.0, expected.abs().max().item()))
+    torch.testing.assert_close(
+        actual, expected, rtol=0, atol=tolerance * max(1.0, expected.abs().max().item())
+    )
 
 
 # ---- what a solution says
@@ -45,17 +49,36 @@ def close(actual, expected, tolerance):
 @pytest.mark.parametrize("metric", ["euclidean", "cityblock", "precomputed"])
 def test_solution_of_any_right_hand_side(solver, dtype, columns, metric):
     points = cloud(dtype=dtype)
-    similarity = mag.Similarity(mag.distance_matrix(points) if metric == "precomputed" else points, 0.9, metric)
-    b = torch.randn(40, *([] if columns is None else [columns]), generator=torch.Generator().manual_seed(1), dtype=dtype)
+    similarity = mag.Similarity(
+        mag.distance_matrix(points) if metric == "precomputed" else points, 0.9, metric
+    )
+    b = torch.randn(
+        40,
+        *([] if columns is None else [columns]),
+        generator=torch.Generator().manual_seed(1),
+        dtype=dtype,
+    )
     solution = solver.factor(similarity).solve(b)
     assert isinstance(solution, mag.Solution)
     assert solution.value.shape == b.shape and solution.value.dtype == dtype
     assert solution.solver == solver and isinstance(solution.n_steps, int) and solution.n_steps >= 0
-    zeta = torch.exp(-0.9 * (similarity.distances() if metric == "precomputed" else torch.from_numpy(
-        cdist(points, points, metric)))).double()
-    miss = ((b.double() - zeta @ solution.value.double()).norm(dim=0) / b.double().norm(dim=0)).max().item()
+    zeta = torch.exp(
+        -0.9
+        * (
+            similarity.distances()
+            if metric == "precomputed"
+            else torch.from_numpy(cdist(points, points, metric))
+        )
+    ).double()
+    miss = (
+        ((b.double() - zeta @ solution.value.double()).norm(dim=0) / b.double().norm(dim=0))
+        .max()
+        .item()
+    )
     # distances rounded to float32 once or twice: the residual may differ by that rounding, not more
-    assert solution.residual == pytest.approx(miss, rel=0.1, abs=1e-15 if dtype == torch.float64 else 3e-7)
+    assert solution.residual == pytest.approx(
+        miss, rel=0.1, abs=1e-15 if dtype == torch.float64 else 3e-7
+    )
     # A random b, unlike 1, excites the small eigenvalues: v is large there, and float32 keeps 1e-7 of it.
     assert solution.residual <= (1e-10 if dtype == torch.float64 else 2e-5)
     assert solution.converged == (solution.residual <= TOLERANCE[dtype])
@@ -69,7 +92,9 @@ def test_weighting_is_exact_by_its_own_measure(solver, dtype):
     for n, scale in ((2, 1.0), (40, 0.5), (200, 5.0)):
         solution = mag.solve(cloud(n, dtype=dtype), scale, solver=solver)
         assert solution.converged and solution.residual <= TOLERANCE[dtype]
-        assert solution.residual == residual(mag.Similarity(cloud(n, dtype=dtype), scale), solution.value, torch.ones(n))
+        assert solution.residual == residual(
+            mag.Similarity(cloud(n, dtype=dtype), scale), solution.value, torch.ones(n)
+        )
 
 
 @named
@@ -129,8 +154,15 @@ def test_agrees_with_elimination(seed):
 @pytest.mark.parametrize("metric", ["euclidean", "cityblock"])
 @pytest.mark.parametrize("shape", [(8,), (8, 3)], ids=str)
 def test_gradcheck_in_points_scale_and_right_hand_side(solver, metric, shape):
-    points, b = cloud(8, 2, requires_grad=True), torch.randn(shape, dtype=torch.float64, requires_grad=True,
-                                                             generator=torch.Generator().manual_seed(0))
+    points, b = (
+        cloud(8, 2, requires_grad=True),
+        torch.randn(
+            shape,
+            dtype=torch.float64,
+            requires_grad=True,
+            generator=torch.Generator().manual_seed(0),
+        ),
+    )
     scale = torch.tensor(0.7, dtype=torch.float64, requires_grad=True)
 
     def solve(points, scale, b):
@@ -157,19 +189,26 @@ def test_gradient_agrees_with_autograd_through_elimination(solver, dimension, p)
 
 @pytest.mark.parametrize("solver", [None, *SOLVERS], ids=lambda s: type(s).__name__)
 def test_gradient_in_a_precomputed_matrix(solver):
-    distances = torch.from_numpy(np.array(k32().points)).requires_grad_() if solver == mag.LU() else (
-        mag.distance_matrix(cloud(12)).requires_grad_())
+    distances = (
+        torch.from_numpy(np.array(k32().points)).requires_grad_()
+        if solver == mag.LU()
+        else (mag.distance_matrix(cloud(12)).requires_grad_())
+    )
     pull = torch.linspace(-1, 2, len(distances), dtype=torch.float64)
     w = mag.weighting(distances, 0.2, metric="precomputed", solver=solver)
     (ours,) = torch.autograd.grad((w * pull).sum(), distances)
-    truth = torch.linalg.solve(torch.exp(-0.2 * distances), torch.ones(len(distances), dtype=torch.float64))
+    truth = torch.linalg.solve(
+        torch.exp(-0.2 * distances), torch.ones(len(distances), dtype=torch.float64)
+    )
     (theirs,) = torch.autograd.grad((truth * pull).sum(), distances)
     close(ours, theirs, 1e-9)
 
 
 def test_gradient_flows_through_the_distances_to_the_points():
     points = cloud(20, requires_grad=True)
-    (through,) = torch.autograd.grad(mag.weighting(mag.distance_matrix(points), metric="precomputed").square().sum(), points)
+    (through,) = torch.autograd.grad(
+        mag.weighting(mag.distance_matrix(points), metric="precomputed").square().sum(), points
+    )
     (direct,) = torch.autograd.grad(mag.weighting(points).square().sum(), points)
     close(through, direct, 1e-10)
 
@@ -186,11 +225,16 @@ def test_gradient_in_float32_is_as_good_as_float32():
 
 def test_magnitude_gradient_and_its_derivative_in_the_scale():
     "∂Mag/∂t = wᵀ(D∘ζ)w, and the shortcut for the magnitude (no second solve) is the same gradient."
-    points, scale = cloud(25, requires_grad=True), torch.tensor(0.8, dtype=torch.float64, requires_grad=True)
+    points, scale = (
+        cloud(25, requires_grad=True),
+        torch.tensor(0.8, dtype=torch.float64, requires_grad=True),
+    )
     to_points, to_scale = torch.autograd.grad(mag.magnitude(points, scale), (points, scale))
     d, w = mag.distance_matrix(points.detach()), mag.weighting(points.detach(), 0.8)
     close(to_scale, w @ (d * torch.exp(-0.8 * d)) @ w, 1e-11)
-    theirs = torch.autograd.grad(torch.linalg.solve(dense(points, 0.8), torch.ones(25, dtype=torch.float64)).sum(), points)[0]
+    theirs = torch.autograd.grad(
+        torch.linalg.solve(dense(points, 0.8), torch.ones(25, dtype=torch.float64)).sum(), points
+    )[0]
     close(to_points, theirs, 1e-10)
 
 
@@ -222,7 +266,12 @@ def test_inverse_at_the_pole_refuses_or_warns():
 
 def test_two_copies_at_a_pole_in_float32():
     with pytest.raises(mag.SingularSimilarityError):
-        mag.weighting(torch.tensor(k32().points, dtype=torch.float32), K32_POLE, metric="precomputed", solver=mag.LU())
+        mag.weighting(
+            torch.tensor(k32().points, dtype=torch.float32),
+            K32_POLE,
+            metric="precomputed",
+            solver=mag.LU(),
+        )
 
 
 def test_distances_without_the_triangle_inequality():
@@ -241,14 +290,20 @@ def test_distances_without_the_triangle_inequality():
 def test_copies_share_the_weight_of_one(solver, dtype, metric):
     rng = np.random.default_rng(5)
     base = cloud(15, 2, seed=9, dtype=dtype)
-    index = torch.from_numpy(rng.permutation(np.concatenate([np.arange(15), rng.integers(0, 15, 20)])))
+    index = torch.from_numpy(
+        rng.permutation(np.concatenate([np.arange(15), rng.integers(0, 15, 20)]))
+    )
     counts = torch.bincount(index, minlength=15)
-    base_w = mag.weighting(base, 0.8, metric="cityblock" if metric == "cityblock" else "euclidean", solver=mag.LU())
+    base_w = mag.weighting(
+        base, 0.8, metric="cityblock" if metric == "cityblock" else "euclidean", solver=mag.LU()
+    )
     points = base[index].clone()
     given = mag.distance_matrix(points) if metric == "precomputed" else points
     given.requires_grad_()
     w = mag.weighting(given, 0.8, metric=metric, solver=solver)
-    torch.testing.assert_close(w.detach(), (base_w / counts)[index], rtol=0, atol=1e-12 if dtype == torch.float64 else 1e-5)
+    torch.testing.assert_close(
+        w.detach(), (base_w / counts)[index], rtol=0, atol=1e-12 if dtype == torch.float64 else 1e-5
+    )
     (gradient,) = torch.autograd.grad(w.square().sum(), given)
     assert torch.isfinite(gradient).all() and gradient.abs().max() > 1e-3
 
@@ -290,7 +345,11 @@ def test_one_point_and_points_all_equal(solver, dtype):
 def test_near_duplicates_weigh_together_as_one(dtype, apart, where):
     "At the origin the two stay distinct at any distance; at 1 rounding makes them one from 1e-7 (1e-16) on."
     rest = np.random.default_rng(3).standard_normal((20, 2)) + 2
-    pair = torch.from_numpy(np.vstack([rest, [where, 0], [where + apart, 0]])).to(dtype).requires_grad_()
+    pair = (
+        torch.from_numpy(np.vstack([rest, [where, 0], [where + apart, 0]]))
+        .to(dtype)
+        .requires_grad_()
+    )
     with warnings.catch_warnings(record=True) as seen:
         warnings.simplefilter("always")
         w = mag.weighting(pair)
@@ -298,7 +357,9 @@ def test_near_duplicates_weigh_together_as_one(dtype, apart, where):
     truth = mag.weighting(torch.from_numpy(np.vstack([rest, [where, 0]])))
     together = torch.cat([w[:20], w[20:].sum()[None]]).detach().double()
     # Two points differ from one by O(their distance); in float32 the other points' rounding adds 1e-5.
-    torch.testing.assert_close(together, truth, rtol=0, atol=3 * apart + (1e-9 if dtype == torch.float64 else 2e-5))
+    torch.testing.assert_close(
+        together, truth, rtol=0, atol=3 * apart + (1e-9 if dtype == torch.float64 else 2e-5)
+    )
     assert w[20:].abs().max() < 2, "the two halves cancel: rounding decides which way"
     assert torch.isfinite(gradient).all()
     assert not seen or "weight" in str(seen[0].message)
@@ -312,8 +373,12 @@ def test_a_swarm_of_near_duplicates(dtype):
     points = torch.from_numpy(np.vstack([rest, swarm])).to(dtype)
     w = mag.weighting(points).double()
     truth = mag.weighting(torch.from_numpy(np.vstack([rest, [[0.0, 0.0]]])))
-    torch.testing.assert_close(torch.cat([w[:20], w[20:].sum()[None]]), truth, rtol=0,
-                               atol=1e-7 if dtype == torch.float64 else 1e-4)
+    torch.testing.assert_close(
+        torch.cat([w[:20], w[20:].sum()[None]]),
+        truth,
+        rtol=0,
+        atol=1e-7 if dtype == torch.float64 else 1e-4,
+    )
 
 
 @precise
@@ -324,8 +389,15 @@ def test_collinear_points_in_space_weigh_as_on_the_line(dtype, dimension, solver
     direction = np.zeros(dimension)
     direction[:2] = 0.6, 0.8  # 3-4-5: lengths stay as they were
     for scale in (1e-5, 0.1, 3.0):
-        w = mag.weighting(torch.from_numpy(space.points * direction).to(dtype), scale, solver=solver)
-        np.testing.assert_allclose(w.double(), space.weighting(scale), rtol=0, atol=1e-10 if dtype == torch.float64 else 1e-4)
+        w = mag.weighting(
+            torch.from_numpy(space.points * direction).to(dtype), scale, solver=solver
+        )
+        np.testing.assert_allclose(
+            w.double(),
+            space.weighting(scale),
+            rtol=0,
+            atol=1e-10 if dtype == torch.float64 else 1e-4,
+        )
 
 
 @precise
@@ -333,12 +405,20 @@ def test_far_from_the_origin(dtype):
     "The same cloud 2^10 away in steps of 2^-8 is exactly representable: the answer must not change at all digits asked."
     steps = np.random.default_rng(0).integers(-512, 512, (60, 2)) / 256
     near, far = torch.tensor(steps, dtype=dtype), torch.tensor(steps + 1024, dtype=dtype)
-    torch.testing.assert_close(mag.weighting(far, 3.0), mag.weighting(near, 3.0), rtol=0,
-                               atol=1e-12 if dtype == torch.float64 else 2e-5)
+    torch.testing.assert_close(
+        mag.weighting(far, 3.0),
+        mag.weighting(near, 3.0),
+        rtol=0,
+        atol=1e-12 if dtype == torch.float64 else 2e-5,
+    )
     wide = np.random.default_rng(0).integers(-512, 512, (60, 40)) / 256  # the product path
     near, far = torch.tensor(wide, dtype=dtype), torch.tensor(wide + 1024, dtype=dtype)
-    torch.testing.assert_close(mag.distance_matrix(far), mag.distance_matrix(near), rtol=1e-6 if dtype == torch.float32 else 1e-12,
-                               atol=0)
+    torch.testing.assert_close(
+        mag.distance_matrix(far),
+        mag.distance_matrix(near),
+        rtol=1e-6 if dtype == torch.float32 else 1e-12,
+        atol=0,
+    )
 
 
 @precise
@@ -351,8 +431,12 @@ def test_extreme_scales(dtype, scale):
     if scale > 1:
         torch.testing.assert_close(w.detach(), torch.ones(30, dtype=dtype))
     else:  # the limit direction E v = 1 with E = distances: w = v / Σv
-        v = torch.linalg.solve(mag.distance_matrix(points.detach().double()), torch.ones(30, dtype=torch.float64))
-        torch.testing.assert_close(w.detach().double(), v / v.sum(), rtol=0, atol=1e-9 if dtype == torch.float64 else 1e-3)
+        v = torch.linalg.solve(
+            mag.distance_matrix(points.detach().double()), torch.ones(30, dtype=torch.float64)
+        )
+        torch.testing.assert_close(
+            w.detach().double(), v / v.sum(), rtol=0, atol=1e-9 if dtype == torch.float64 else 1e-3
+        )
 
 
 # ---- many dimensions
@@ -370,7 +454,9 @@ def test_784_dimensions(dtype, offset):
     distances = mag.distance_matrix(points)
     truth = torch.from_numpy(cdist(exact, exact))
     assert (distances.diagonal() == 0).all() and torch.equal(distances, distances.T)
-    torch.testing.assert_close(distances.double(), truth, rtol=1e-6 if dtype == torch.float32 else 1e-11, atol=0)
+    torch.testing.assert_close(
+        distances.double(), truth, rtol=1e-6 if dtype == torch.float32 else 1e-11, atol=0
+    )
 
     points, exact = points.requires_grad_(), exact.requires_grad_()
     pull = torch.linspace(-1, 1, 60, dtype=torch.float64)
@@ -379,11 +465,15 @@ def test_784_dimensions(dtype, offset):
     direct = torch.linalg.solve(dense(exact, 0.3), torch.ones(60, dtype=torch.float64))
     (theirs,) = torch.autograd.grad((direct * pull).sum(), exact)
     close(w.double(), direct, 1e-9 if dtype == torch.float64 else 1e-4)
-    assert (ours.double() - theirs).norm() / theirs.norm() < (1e-8 if dtype == torch.float64 else 2e-3)
+    assert (ours.double() - theirs).norm() / theirs.norm() < (
+        1e-8 if dtype == torch.float64 else 2e-3
+    )
 
 
 def test_784_dimensions_differentiate_the_similarity_matrix():
-    points = torch.rand(12, 784, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    points = torch.rand(
+        12, 784, dtype=torch.float64, generator=torch.Generator().manual_seed(0)
+    ).requires_grad_()
     (ours,) = torch.autograd.grad(mag.similarity_matrix(points, 0.1).square().sum(), points)
     (theirs,) = torch.autograd.grad(dense(points, 0.1).square().sum(), points)
     close(ours, theirs, 1e-10)
@@ -393,9 +483,14 @@ def test_784_dimensions_differentiate_the_similarity_matrix():
 
 
 def test_products_in_tiles_and_blocks():
-    points, v = cloud(1100, 3), torch.randn(1100, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    points, v = (
+        cloud(1100, 3),
+        torch.randn(1100, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0)),
+    )
     similarity = mag.Similarity(points, 0.5)
-    assert len(similarity.tiles()) > 1 and len(similarity) == 1100 and similarity.shape == (1100, 1100)
+    assert (
+        len(similarity.tiles()) > 1 and len(similarity) == 1100 and similarity.shape == (1100, 1100)
+    )
     zeta = torch.exp(-0.5 * torch.from_numpy(cdist(points, points)))
     close(similarity @ v, zeta @ v, 1e-12)
     close(similarity @ v[:, 0], zeta @ v[:, 0], 1e-12)
@@ -406,9 +501,16 @@ def test_products_in_tiles_and_blocks():
 @pytest.mark.parametrize("metric", ["euclidean", "cityblock"])
 @pytest.mark.parametrize("dimension", [2, 20])
 def test_gradcheck_of_the_product(metric, dimension):
-    points, scale = cloud(7, dimension, requires_grad=True), torch.tensor(0.3, dtype=torch.float64, requires_grad=True)
-    v = torch.randn(7, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0), requires_grad=True)
-    assert torch.autograd.gradcheck(lambda x, t, v: mag.Similarity(x, t, metric) @ v, (points, scale, v))
+    points, scale = (
+        cloud(7, dimension, requires_grad=True),
+        torch.tensor(0.3, dtype=torch.float64, requires_grad=True),
+    )
+    v = torch.randn(
+        7, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0), requires_grad=True
+    )
+    assert torch.autograd.gradcheck(
+        lambda x, t, v: mag.Similarity(x, t, metric) @ v, (points, scale, v)
+    )
 
 
 def test_right_hand_side_is_checked():
@@ -464,7 +566,17 @@ def test_a_factor_takes_the_place_of_its_matrix():
         torch.testing.assert_close(L.tril() @ L.tril().T, mag.similarity_matrix(points))
 
 
-@pytest.mark.parametrize("metric, d", [("euclidean", 1), ("euclidean", 2), ("euclidean", 3), ("cityblock", 5), ("euclidean", 8), ("euclidean", 50)])
+@pytest.mark.parametrize(
+    "metric, d",
+    [
+        ("euclidean", 1),
+        ("euclidean", 2),
+        ("euclidean", 3),
+        ("cityblock", 5),
+        ("euclidean", 8),
+        ("euclidean", 50),
+    ],
+)
 @pytest.mark.parametrize("scale", [1e-6, 0.01, 0.3])
 def test_the_shift_is_large_enough_and_not_much_larger(metric, d, scale):
     "K is positive definite for s > 1 − 1/Mag; a cube full of points comes closest to the bound."

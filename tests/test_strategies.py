@@ -24,19 +24,36 @@ TARGET = mag.weighting(POINTS, 1.0)
 def small(seed=0, n_components=2, **kwargs):
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return LinearAutoencoder(3, n_components, **{"width": 8, "n_hidden": 2, **kwargs}).fit_units(POINTS)
+        return LinearAutoencoder(
+            3, n_components, **{"width": 8, "n_hidden": 2, **kwargs}
+        ).fit_units(POINTS)
 
 
 def training(module=None, points=POINTS, **kwargs):
-    return Training(small() if module is None else module, points, mag.weighting(points, 1.0), 1.0, **{"progress": False, **kwargs})
+    return Training(
+        small() if module is None else module,
+        points,
+        mag.weighting(points, 1.0),
+        1.0,
+        **{"progress": False, **kwargs},
+    )
 
 
 def quick(strategy, **settings):
-    return mag.MagnitudeAutoencoder(**{"scale": 1.0, "strategy": strategy, "progress": False, "random_state": 0, **settings})
+    return mag.MagnitudeAutoencoder(
+        **{"scale": 1.0, "strategy": strategy, "progress": False, "random_state": 0, **settings}
+    )
 
 
 def cells(n_epochs=3, batch_size=15, halo=5, **kwargs):
-    return Phase("cells", n_epochs, batch_size, "cells", halo, **{"weighting_coefficient": 1.0, "learning_rate": 1e-3, **kwargs})
+    return Phase(
+        "cells",
+        n_epochs,
+        batch_size,
+        "cells",
+        halo,
+        **{"weighting_coefficient": 1.0, "learning_rate": 1e-3, **kwargs},
+    )
 
 
 SHORT = mag.Cells(2, 20, n_epochs=3, cell_size=15, halo=5)
@@ -47,7 +64,10 @@ TURNS = mag.PredictorCorrector(2, batch_size=20)
 
 
 def plan(strategy, coefficient=10.0, **settings):
-    return [(p.name, p.n_epochs, p.batch_size, p.learning_rate, p.weighting_coefficient) for p in strategy.phases(coefficient, **settings)]
+    return [
+        (p.name, p.n_epochs, p.batch_size, p.learning_rate, p.weighting_coefficient)
+        for p in strategy.phases(coefficient, **settings)
+    ]
 
 
 EVERYTHING = {"learning_rate": 0.5, "max_epochs": 9, "batch_size": 7}
@@ -60,13 +80,37 @@ PLANS = [
     (mag.BurnIn(), {}, [("burn-in", 100, 100, 1e-2, 0.0), ("joint", 700, None, 3e-2, 10.0)]),
     (mag.BurnIn(), EVERYTHING, [("burn-in", 100, 7, 1e-2, 0.0), ("joint", 9, None, 0.5, 10.0)]),
     (mag.BurnIn.report(), {}, [("burn-in", 5, 100, 1e-3, 0.0), ("joint", 100, None, 1e-3, 10.0)]),
-    (mag.BurnIn.report(46), {"max_epochs": 9}, [("burn-in", 5, 100, 1e-3, 0.0), ("joint", 9, None, 1e-3, 10.0)]),
-    (mag.PredictorCorrector(3), {}, [("predictor", 1, 100, 1e-2, 0.0), ("corrector", 1, None, 1e-2, 10.0)] * 3),
-    (mag.PredictorCorrector(), EVERYTHING, [("predictor", 1, 7, 0.5, 0.0), ("corrector", 1, None, 0.5, 10.0)] * 4),
-    (mag.PredictorCorrector(9, 2, 3, 50), {"max_epochs": 14}, [("predictor", 2, 50, 1e-2, 0.0), ("corrector", 3, None, 1e-2, 10.0)] * 2),
-    (mag.PredictorCorrector(9, 2, 3, 50), {"max_epochs": 1}, [("predictor", 2, 50, 1e-2, 0.0), ("corrector", 3, None, 1e-2, 10.0)]),
+    (
+        mag.BurnIn.report(46),
+        {"max_epochs": 9},
+        [("burn-in", 5, 100, 1e-3, 0.0), ("joint", 9, None, 1e-3, 10.0)],
+    ),
+    (
+        mag.PredictorCorrector(3),
+        {},
+        [("predictor", 1, 100, 1e-2, 0.0), ("corrector", 1, None, 1e-2, 10.0)] * 3,
+    ),
+    (
+        mag.PredictorCorrector(),
+        EVERYTHING,
+        [("predictor", 1, 7, 0.5, 0.0), ("corrector", 1, None, 0.5, 10.0)] * 4,
+    ),
+    (
+        mag.PredictorCorrector(9, 2, 3, 50),
+        {"max_epochs": 14},
+        [("predictor", 2, 50, 1e-2, 0.0), ("corrector", 3, None, 1e-2, 10.0)] * 2,
+    ),
+    (
+        mag.PredictorCorrector(9, 2, 3, 50),
+        {"max_epochs": 1},
+        [("predictor", 2, 50, 1e-2, 0.0), ("corrector", 3, None, 1e-2, 10.0)],
+    ),
     (mag.Cells(), {}, [("burn-in", 100, 100, 1e-2, 0.0), ("cells", 150, 600, 3e-3, 10.0)]),
-    (mag.Cells(cell_size=300, halo=99), EVERYTHING, [("burn-in", 100, 100, 1e-2, 0.0), ("cells", 9, 7, 0.5, 10.0)]),
+    (
+        mag.Cells(cell_size=300, halo=99),
+        EVERYTHING,
+        [("burn-in", 100, 100, 1e-2, 0.0), ("cells", 9, 7, 0.5, 10.0)],
+    ),
 ]
 
 
@@ -77,85 +121,178 @@ def test_the_phases_of_a_strategy(strategy, settings, expected):
 
 
 def test_what_a_strategy_says_reaches_its_phases():
-    joint = mag.Joint(boost=4.0, smoothing=0.2, schedule="constant", clip_norm=3.0, weight_decay=0.1, keep="best", optimizer="adam")
+    joint = mag.Joint(
+        boost=4.0,
+        smoothing=0.2,
+        schedule="constant",
+        clip_norm=3.0,
+        weight_decay=0.1,
+        keep="best",
+        optimizer="adam",
+    )
     names = ("boost", "smoothing", "schedule", "clip_norm", "weight_decay", "keep", "optimizer")
     for phase in (joint.phases(1.0)[0], mag.BurnIn(joint=joint).phases(1.0)[1]):
-        assert {name: getattr(phase, name) for name in names} == {name: getattr(joint, name) for name in names}
+        assert {name: getattr(phase, name) for name in names} == {
+            name: getattr(joint, name) for name in names
+        }
     corrector = mag.PredictorCorrector(optimizer="muon").phases(1.0)[1]
-    assert corrector.reconstruction_coefficient == 0 and corrector.schedule == "constant" and corrector.optimizer == "muon"
+    assert (
+        corrector.reconstruction_coefficient == 0
+        and corrector.schedule == "constant"
+        and corrector.optimizer == "muon"
+    )
     of_cells = mag.Cells(halo=9, smoothing=0.3, clip_norm=None, optimizer="adam").phases(1.0)[1]
-    assert (of_cells.batches, of_cells.halo, of_cells.smoothing, of_cells.clip_norm, of_cells.optimizer) == ("cells", 9, 0.3, None, "adam")
-    assert {phase.batches for strategy in (mag.BurnIn(), mag.PredictorCorrector()) for phase in strategy.phases(1.0)} == {"shuffled"}
+    assert (
+        of_cells.batches,
+        of_cells.halo,
+        of_cells.smoothing,
+        of_cells.clip_norm,
+        of_cells.optimizer,
+    ) == ("cells", 9, 0.3, None, "adam")
+    assert {
+        phase.batches
+        for strategy in (mag.BurnIn(), mag.PredictorCorrector())
+        for phase in strategy.phases(1.0)
+    } == {"shuffled"}
 
 
 def test_the_recipe_of_the_report():
     "Section 3.2: Adam, weight decay 1e-5; its code kept the epoch with the lowest loss."
     for phase in (*mag.Joint.report().phases(5.0), mag.BurnIn.report().phases(5.0)[1]):
-        assert (phase.optimizer, phase.schedule, phase.clip_norm, phase.weight_decay, phase.keep, phase.smoothing, phase.boost) == ("adam", "constant", None, 1e-5, "best", 0.0, 1.0)
+        assert (
+            phase.optimizer,
+            phase.schedule,
+            phase.clip_norm,
+            phase.weight_decay,
+            phase.keep,
+            phase.smoothing,
+            phase.boost,
+        ) == ("adam", "constant", None, 1e-5, "best", 0.0, 1.0)
 
 
 def test_the_default_strategy():
-    assert default_strategy("linear") == default_strategy((nn.Linear(3, 2), nn.Linear(2, 3))) == mag.BurnIn()
-    assert default_strategy("convolutional").burn_in_learning_rate < mag.BurnIn().burn_in_learning_rate
+    assert (
+        default_strategy("linear")
+        == default_strategy((nn.Linear(3, 2), nn.Linear(2, 3)))
+        == mag.BurnIn()
+    )
+    assert (
+        default_strategy("convolutional").burn_in_learning_rate < mag.BurnIn().burn_in_learning_rate
+    )
 
 
-@pytest.mark.parametrize("strategy", [mag.Joint(), mag.BurnIn(), mag.PredictorCorrector(), mag.Cells()], ids=lambda s: type(s).__name__)
+@pytest.mark.parametrize(
+    "strategy",
+    [mag.Joint(), mag.BurnIn(), mag.PredictorCorrector(), mag.Cells()],
+    ids=lambda s: type(s).__name__,
+)
 def test_plans_are_values(strategy):
-    assert strategy.phases(2.0) == copy.deepcopy(strategy).phases(2.0) and hash(strategy) == hash(copy.deepcopy(strategy))
+    assert strategy.phases(2.0) == copy.deepcopy(strategy).phases(2.0) and hash(strategy) == hash(
+        copy.deepcopy(strategy)
+    )
     with pytest.raises(AttributeError):
         strategy.learning_rate = 1.0
 
 
 def test_the_estimator_hands_its_settings_to_the_strategy():
-    model = quick(mag.BurnIn(2), learning_rate=1e-3, max_epochs=4, batch_size=10, weighting_coefficient=3.0).fit(POINTS)
+    model = quick(
+        mag.BurnIn(2), learning_rate=1e-3, max_epochs=4, batch_size=10, weighting_coefficient=3.0
+    ).fit(POINTS)
     assert model.history_["phase"] == ["burn-in"] * 2 + ["joint"] * 4
-    assert max(model.history_["learning_rate"][2:]) <= 1e-3 and set(model.history_["weighting_coefficient"]) == {0.0, 3.0}
+    assert max(model.history_["learning_rate"][2:]) <= 1e-3 and set(
+        model.history_["weighting_coefficient"]
+    ) == {0.0, 3.0}
 
 
 # ---- what is refused
 
 
-WRONG_NUMBERS = {"n_epochs": (0, -1, 2.5, True), "batch_size": (0, -3, 2.5), "halo": (-1, 0.5), "reconstruction_coefficient": (-1.0, np.nan), "weighting_coefficient": (-1.0, np.inf),
-                 "boost": (0, -2.0), "smoothing": (-0.1,), "learning_rate": (0.0, np.nan, "fast"), "clip_norm": (0.0, -1.0), "weight_decay": (-0.1,)}
+WRONG_NUMBERS = {
+    "n_epochs": (0, -1, 2.5, True),
+    "batch_size": (0, -3, 2.5),
+    "halo": (-1, 0.5),
+    "reconstruction_coefficient": (-1.0, np.nan),
+    "weighting_coefficient": (-1.0, np.inf),
+    "boost": (0, -2.0),
+    "smoothing": (-0.1,),
+    "learning_rate": (0.0, np.nan, "fast"),
+    "clip_norm": (0.0, -1.0),
+    "weight_decay": (-0.1,),
+}
 
 
-@pytest.mark.parametrize("name, value", [(name, value) for name, values in WRONG_NUMBERS.items() for value in values])
+@pytest.mark.parametrize(
+    "name, value", [(name, value) for name, values in WRONG_NUMBERS.items() for value in values]
+)
 def test_numbers_that_make_no_sense(name, value):
     "A cell of no size cannot be cut, a λ that starts below zero has complex powers: each was once found out in the middle of training."
     with pytest.raises((ValueError, TypeError), match=f"{name} of phase 'mine' must be"):
         Phase("mine", **{"n_epochs": 3, name: value})
 
 
-@pytest.mark.parametrize("name, value, known", [("optimizer", "sgd", "'adam', 'muon'"), ("schedule", "linear", "'cosine', 'constant'"), ("keep", "first", "'last', 'best'"), ("batches", "cell", "'shuffled', 'cells'")])
+@pytest.mark.parametrize(
+    "name, value, known",
+    [
+        ("optimizer", "sgd", "'adam', 'muon'"),
+        ("schedule", "linear", "'cosine', 'constant'"),
+        ("keep", "first", "'last', 'best'"),
+        ("batches", "cell", "'shuffled', 'cells'"),
+    ],
+)
 def test_choices_that_are_not_known(name, value, known):
-    with pytest.raises(ValueError, match=f"{name} '{value}' of phase 'mine' is not known; choose one of {known}"):
+    with pytest.raises(
+        ValueError, match=f"{name} '{value}' of phase 'mine' is not known; choose one of {known}"
+    ):
         Phase("mine", 3, **{name: value})
 
 
 def test_a_corrector_with_nothing_to_do():
-    for call in (lambda: mag.PredictorCorrector().phases(0.0), lambda: quick(TURNS, weighting_coefficient=0.0).fit(POINTS)):
+    for call in (
+        lambda: mag.PredictorCorrector().phases(0.0),
+        lambda: quick(TURNS, weighting_coefficient=0.0).fit(POINTS),
+    ):
         with pytest.raises(ValueError, match="weighting_coefficient is 0.*corrector.*BurnIn"):
             call()
-    assert [p.weighting_coefficient for p in mag.BurnIn().phases(0.0)] == [0.0, 0.0], "the others are autoencoders without weighting loss"
+    assert [p.weighting_coefficient for p in mag.BurnIn().phases(0.0)] == [0.0, 0.0], (
+        "the others are autoencoders without weighting loss"
+    )
 
 
 IMPOSSIBLE = [
     ([], ValueError, "no phases"),
     ([Phase("a", 1), "joint"], TypeError, "Phase objects, not 'joint'"),
-    ([Phase("a", 1), Phase("mine", 1, 10, weighting_coefficient=1.0)], ValueError, "'mine'.*shuffled batches of 10.*batches='cells', or batch_size=None"),
-    ([Phase("a", 1), Phase("mine", 1, batches="cells", weighting_coefficient=1.0)], ValueError, "'mine'.*cells of no size; set batch_size"),
-    ([Phase("a", 1), Phase("mine", 1, reconstruction_coefficient=0.0)], ValueError, "'mine' minimises nothing; give it a coefficient"),
+    (
+        [Phase("a", 1), Phase("mine", 1, 10, weighting_coefficient=1.0)],
+        ValueError,
+        "'mine'.*shuffled batches of 10.*batches='cells', or batch_size=None",
+    ),
+    (
+        [Phase("a", 1), Phase("mine", 1, batches="cells", weighting_coefficient=1.0)],
+        ValueError,
+        "'mine'.*cells of no size; set batch_size",
+    ),
+    (
+        [Phase("a", 1), Phase("mine", 1, reconstruction_coefficient=0.0)],
+        ValueError,
+        "'mine' minimises nothing; give it a coefficient",
+    ),
 ]
 
 
-@pytest.mark.parametrize("phases, kind, words", IMPOSSIBLE, ids=["none", "a word", "shuffled weighting", "cells without size", "nothing"])
+@pytest.mark.parametrize(
+    "phases, kind, words",
+    IMPOSSIBLE,
+    ids=["none", "a word", "shuffled weighting", "cells without size", "nothing"],
+)
 def test_a_plan_that_cannot_be_carried_out_is_refused_before_the_first_step(phases, kind, words):
     module = small()
     before = copy.deepcopy(module.state_dict())
     state = training(module)
     with pytest.raises(kind, match=words):
         train(state, phases)
-    assert state.epoch == 0 and all(torch.equal(before[name], value) for name, value in module.state_dict().items())
+    assert state.epoch == 0 and all(
+        torch.equal(before[name], value) for name, value in module.state_dict().items()
+    )
 
 
 def test_a_single_point_cannot_be_normalised():
@@ -173,44 +310,80 @@ def watch(strategy, monkeypatch, module=None, **kwargs):
     monkeypatch.setattr(loop, "weighting", lambda *a, **k: solved.append(1) or plain(*a, **k))
 
     def snapshot(state):
-        rows.append((state.history["phase"][-1], {k: v.detach().clone() for k, v in state.module.named_parameters()}, len(solved)))
+        rows.append(
+            (
+                state.history["phase"][-1],
+                {k: v.detach().clone() for k, v in state.module.named_parameters()},
+                len(solved),
+            )
+        )
 
     done = train(training(module, callbacks=[snapshot], **kwargs), strategy.phases(1.0))
     return done, rows
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "muon"])
-def test_the_corrector_moves_the_encoder_alone_and_the_predictor_weighs_nothing(monkeypatch, optimizer):
+def test_the_corrector_moves_the_encoder_alone_and_the_predictor_weighs_nothing(
+    monkeypatch, optimizer
+):
     done, rows = watch(mag.PredictorCorrector(3, 2, 1, 20, optimizer=optimizer), monkeypatch)
     assert [name for name, *_ in rows] == ["predictor", "predictor", "corrector"] * 3
-    assert [solved for *_, solved in rows] == [0, 0, 1, 1, 1, 2, 2, 2, 3], "one weighting for each epoch of the corrector"
+    assert [solved for *_, solved in rows] == [0, 0, 1, 1, 1, 2, 2, 2, 3], (
+        "one weighting for each epoch of the corrector"
+    )
     for (_, before, _), (name, after, _) in zip(rows, rows[1:]):
-        moved = {part: any(not torch.equal(before[k], after[k]) for k in after if k.startswith(part)) for part in ("encoder", "decoder")}
+        moved = {
+            part: any(not torch.equal(before[k], after[k]) for k in after if k.startswith(part))
+            for part in ("encoder", "decoder")
+        }
         assert moved == {"encoder": True, "decoder": name == "predictor"}
     column = np.array(done.history["weighting_loss"])
-    assert np.isnan(column.reshape(3, 3)[:, :2]).all() and np.isfinite(column.reshape(3, 3)[:, 2]).all()
-    assert np.isfinite(done.history["reconstruction_loss"]).all(), "the corrector tells the reconstruction loss, although it ignores it"
+    assert (
+        np.isnan(column.reshape(3, 3)[:, :2]).all()
+        and np.isfinite(column.reshape(3, 3)[:, 2]).all()
+    )
+    assert np.isfinite(done.history["reconstruction_loss"]).all(), (
+        "the corrector tells the reconstruction loss, although it ignores it"
+    )
 
 
 def test_the_corrector_lowers_the_weighting_loss_alone():
     "From the same network, a corrector by itself and a joint phase: both lower the weighting loss, one the reconstruction too."
     common = {"weighting_coefficient": 1.0, "learning_rate": 1e-2}
-    only, both = (train(training(small(batch_norm=False)), [Phase("a", 100, reconstruction_coefficient=c, **common)]).history for c in (0.0, 1.0))
-    assert all(history["weighting_loss"][-1] < 0.75 * history["weighting_loss"][0] for history in (only, both))
-    assert both["reconstruction_loss"][-1] < 0.5 * both["reconstruction_loss"][0] and only["reconstruction_loss"][-1] > 0.9 * only["reconstruction_loss"][0]
+    only, both = (
+        train(
+            training(small(batch_norm=False)),
+            [Phase("a", 100, reconstruction_coefficient=c, **common)],
+        ).history
+        for c in (0.0, 1.0)
+    )
+    assert all(
+        history["weighting_loss"][-1] < 0.75 * history["weighting_loss"][0]
+        for history in (only, both)
+    )
+    assert (
+        both["reconstruction_loss"][-1] < 0.5 * both["reconstruction_loss"][0]
+        and only["reconstruction_loss"][-1] > 0.9 * only["reconstruction_loss"][0]
+    )
 
 
 def test_optimisers_stay_with_the_name_of_their_phase():
     seen = []
 
     def look(state):
-        steps = {int(value["step"]) for value in state.optimizers[0].state.values() if "step" in value}
+        steps = {
+            int(value["step"]) for value in state.optimizers[0].state.values() if "step" in value
+        }
         seen.append((state.history["phase"][-1], id(state.optimizers[0]), steps))
 
     done = train(training(callbacks=[look]), mag.PredictorCorrector(3, 2, 1, 20).phases(1.0))
     assert len({identity for name, identity, _ in seen if name == "predictor"}) == 1
-    assert {identity for name, identity, _ in seen if name == "predictor"}.isdisjoint({identity for name, identity, _ in seen if name == "corrector"})
-    assert [steps for name, _, steps in seen if name == "predictor"] == [{2 * k} for k in range(1, 7)], "two batches an epoch, two epochs a round, three rounds"
+    assert {identity for name, identity, _ in seen if name == "predictor"}.isdisjoint(
+        {identity for name, identity, _ in seen if name == "corrector"}
+    )
+    assert [steps for name, _, steps in seen if name == "predictor"] == [
+        {2 * k} for k in range(1, 7)
+    ], "two batches an epoch, two epochs a round, three rounds"
     assert [steps for name, _, steps in seen if name == "corrector"] == [{1}, {2}, {3}]
     assert set(done.all_optimizers) == {"predictor", "corrector"}
 
@@ -224,11 +397,25 @@ def test_phases_of_other_names_begin_afresh():
 
 def test_the_weight_of_the_reconstruction():
     "It scales the gradient, with the weighting loss and without."
-    norms = [train(training(batch), [Phase("a", 1, reconstruction_coefficient=c, clip_norm=None)]).history["gradient_norm"][0] for c in (1.0, 0.25) for batch in [small()]]
+    norms = [
+        train(
+            training(batch), [Phase("a", 1, reconstruction_coefficient=c, clip_norm=None)]
+        ).history["gradient_norm"][0]
+        for c in (1.0, 0.25)
+        for batch in [small()]
+    ]
     assert norms[1] == pytest.approx(norms[0] / 4, rel=1e-5)
-    plain, halved = (train(training(small()), [Phase("a", 1, reconstruction_coefficient=c, weighting_coefficient=c, clip_norm=None)]).history for c in (1.0, 0.5))
+    plain, halved = (
+        train(
+            training(small()),
+            [Phase("a", 1, reconstruction_coefficient=c, weighting_coefficient=c, clip_norm=None)],
+        ).history
+        for c in (1.0, 0.5)
+    )
     assert halved["gradient_norm"][0] == pytest.approx(plain["gradient_norm"][0] / 2, rel=1e-4)
-    assert halved["reconstruction_loss"][0] == pytest.approx(plain["reconstruction_loss"][0], rel=1e-6), "what is told is the plain loss"
+    assert halved["reconstruction_loss"][0] == pytest.approx(
+        plain["reconstruction_loss"][0], rel=1e-6
+    ), "what is told is the plain loss"
 
 
 # ---- λ that falls
@@ -237,16 +424,33 @@ def test_the_weight_of_the_reconstruction():
 @pytest.mark.parametrize("boost", [1.0, 4.0, 0.25, 100.0])
 def test_the_boost_falls_to_one_in_the_middle(boost):
     phase = Phase("joint", 10, weighting_coefficient=3.0, boost=boost)
-    assert phase.coefficient_at(0.0) == pytest.approx(3 * boost) and phase.coefficient_at(0.25) == pytest.approx(3 * boost**0.5)
+    assert phase.coefficient_at(0.0) == pytest.approx(3 * boost) and phase.coefficient_at(
+        0.25
+    ) == pytest.approx(3 * boost**0.5)
     assert [phase.coefficient_at(p) for p in (0.5, 0.75, 1.0)] == [3.0] * 3
     steps = np.diff(np.log([phase.coefficient_at(p) for p in np.linspace(0, 0.5, 11)]))
-    np.testing.assert_allclose(steps, -np.log(boost) / 10, atol=1e-12)  # by equal factors in equal times
+    np.testing.assert_allclose(
+        steps, -np.log(boost) / 10, atol=1e-12
+    )  # by equal factors in equal times
 
 
 def test_training_follows_the_boost():
     done = train(training(), [Phase("joint", 8, weighting_coefficient=2.0, boost=16.0)])
-    assert_close(torch.tensor(done.history["weighting_coefficient"]), torch.tensor([2 * 16**0.75, 2 * 16**0.5, 2 * 16**0.25, 2.0, 2.0, 2.0, 2.0, 2.0]))
-    assert done.history["total_loss"] == pytest.approx([r + c * w for r, w, c in zip(*(done.history[k] for k in ("reconstruction_loss", "weighting_loss", "weighting_coefficient")))])
+    assert_close(
+        torch.tensor(done.history["weighting_coefficient"]),
+        torch.tensor([2 * 16**0.75, 2 * 16**0.5, 2 * 16**0.25, 2.0, 2.0, 2.0, 2.0, 2.0]),
+    )
+    assert done.history["total_loss"] == pytest.approx(
+        [
+            r + c * w
+            for r, w, c in zip(
+                *(
+                    done.history[k]
+                    for k in ("reconstruction_loss", "weighting_loss", "weighting_coefficient")
+                )
+            )
+        ]
+    )
 
 
 # ---- Muon's share
@@ -256,55 +460,91 @@ def hidden_names(module):
     "Linear layers that are neither the first nor the last layer with a matrix of encoder and decoder."
     names = []
     for part in ("encoder", "decoder"):
-        weighted = [(f"{part}.{name}.weight", layer) for name, layer in getattr(module, part).named_modules() if isinstance(layer, nn.Linear | nn.Conv2d | nn.ConvTranspose2d)]
+        weighted = [
+            (f"{part}.{name}.weight", layer)
+            for name, layer in getattr(module, part).named_modules()
+            if isinstance(layer, nn.Linear | nn.Conv2d | nn.ConvTranspose2d)
+        ]
         names += [name for name, layer in weighted[1:-1] if isinstance(layer, nn.Linear)]
     return names
 
 
-MODULES = {"linear": lambda: LinearAutoencoder(3), "of width 64": lambda: LinearAutoencoder(64, 64), "no normalisation": lambda: LinearAutoencoder(3, batch_norm=False),
-           "convolutional": lambda: ConvolutionalAutoencoder(400), "shallow": lambda: Autoencoder(nn.Linear(3, 2), nn.Linear(2, 3)),
-           "one hidden layer": lambda: LinearAutoencoder(3, n_hidden=1)}
+MODULES = {
+    "linear": lambda: LinearAutoencoder(3),
+    "of width 64": lambda: LinearAutoencoder(64, 64),
+    "no normalisation": lambda: LinearAutoencoder(3, batch_norm=False),
+    "convolutional": lambda: ConvolutionalAutoencoder(400),
+    "shallow": lambda: Autoencoder(nn.Linear(3, 2), nn.Linear(2, 3)),
+    "one hidden layer": lambda: LinearAutoencoder(3, n_hidden=1),
+}
 
 
 @pytest.mark.parametrize("name", MODULES)
 def test_muon_takes_the_hidden_matrices_and_adam_the_rest(name):
     module = MODULES[name]()
     names = {id(parameter): key for key, parameter in module.named_parameters()}
-    found = {type(o).__name__: [names[id(p)] for group in o.param_groups for p in group["params"]] for o in loop._optimizers(module, Phase("joint", 1, optimizer="muon"))}
+    found = {
+        type(o).__name__: [names[id(p)] for group in o.param_groups for p in group["params"]]
+        for o in loop._optimizers(module, Phase("joint", 1, optimizer="muon"))
+    }
     expected = hidden_names(module)
     assert len(expected) == {"convolutional": 5, "shallow": 0, "one hidden layer": 0}.get(name, 10)
     assert found.get("Muon", []) == expected
-    assert sorted(found["Adam"] + expected) == sorted(names.values()), "every parameter has one optimiser"
+    assert sorted(found["Adam"] + expected) == sorted(names.values()), (
+        "every parameter has one optimiser"
+    )
 
 
 def test_adam_alone_takes_everything():
     module = LinearAutoencoder(3)
     (only,) = loop._optimizers(module, Phase("joint", 1, weight_decay=0.1))
-    assert type(only) is torch.optim.Adam and len(only.param_groups[0]["params"]) == len(list(module.parameters())) and only.param_groups[0]["weight_decay"] == 0.1
+    assert (
+        type(only) is torch.optim.Adam
+        and len(only.param_groups[0]["params"]) == len(list(module.parameters()))
+        and only.param_groups[0]["weight_decay"] == 0.1
+    )
 
 
 # ---- cutting cells
 
 
-CLOUDS = {"normal": lambda n, k: torch.randn(n, k, generator=torch.Generator().manual_seed(n)), "all equal": lambda n, k: torch.ones(n, k),
-          "copies": lambda n, k: torch.arange(n)[:, None].div(4, rounding_mode="floor").float().expand(n, k), "a line": lambda n, k: torch.arange(n)[:, None].float() * torch.eye(k)[0],
-          "huge": lambda n, k: 1e15 * torch.randn(n, k, generator=torch.Generator().manual_seed(n))}
+CLOUDS = {
+    "normal": lambda n, k: torch.randn(n, k, generator=torch.Generator().manual_seed(n)),
+    "all equal": lambda n, k: torch.ones(n, k),
+    "copies": lambda n, k: torch.arange(n)[:, None]
+    .div(4, rounding_mode="floor")
+    .float()
+    .expand(n, k),
+    "a line": lambda n, k: torch.arange(n)[:, None].float() * torch.eye(k)[0],
+    "huge": lambda n, k: 1e15 * torch.randn(n, k, generator=torch.Generator().manual_seed(n)),
+}
 
 
-@given(n=st.integers(1, 80), size=st.integers(1, 90), k=st.integers(1, 3), cloud=st.sampled_from(sorted(CLOUDS)), seed=st.integers(0, 99))
+@given(
+    n=st.integers(1, 80),
+    size=st.integers(1, 90),
+    k=st.integers(1, 3),
+    cloud=st.sampled_from(sorted(CLOUDS)),
+    seed=st.integers(0, 99),
+)
 def test_cells_part_the_points(n, size, k, cloud, seed):
     latent = CLOUDS[cloud](n, k)
     cut, again = (loop._cells(latent, size, torch.Generator().manual_seed(seed)) for _ in range(2))
     assert sorted(torch.cat(cut).tolist()) == list(range(n)), "every point is in one cell"
     assert all(1 <= len(rows) <= size for rows in cut)
-    assert all(torch.equal(a, b) for a, b in zip(cut, again, strict=True)), "the same seed cuts the same cells"
+    assert all(torch.equal(a, b) for a, b in zip(cut, again, strict=True)), (
+        "the same seed cuts the same cells"
+    )
     assert len(cut) == 1 or n > size
 
 
 def test_cells_are_cut_elsewhere_every_time():
     generator = torch.Generator().manual_seed(0)
     latent = CLOUDS["normal"](200, 2)
-    one, two = ({tuple(sorted(rows.tolist())) for rows in loop._cells(latent, 50, generator)} for _ in range(2))
+    one, two = (
+        {tuple(sorted(rows.tolist())) for rows in loop._cells(latent, 50, generator)}
+        for _ in range(2)
+    )
     assert one.isdisjoint(two)
 
 
@@ -312,18 +552,38 @@ def test_cells_are_cut_elsewhere_every_time():
 def test_cells_are_neighbours(k):
     "Two of the cell are nearer than two of the whole."
     latent = CLOUDS["normal"](400, k)
-    within = np.mean([torch.pdist(latent[rows]).mean() for rows in loop._cells(latent, 50, torch.Generator().manual_seed(0))])
+    within = np.mean(
+        [
+            torch.pdist(latent[rows]).mean()
+            for rows in loop._cells(latent, 50, torch.Generator().manual_seed(0))
+        ]
+    )
     assert within < 0.75 * torch.pdist(latent).mean()
 
 
-@given(n=st.integers(2, 60), inside=st.integers(1, 60), size=st.integers(0, 70), k=st.integers(1, 3), cloud=st.sampled_from(sorted(CLOUDS)))
+@given(
+    n=st.integers(2, 60),
+    inside=st.integers(1, 60),
+    size=st.integers(0, 70),
+    k=st.integers(1, 3),
+    cloud=st.sampled_from(sorted(CLOUDS)),
+)
 def test_a_halo_is_what_lies_nearest(n, inside, size, k, cloud):
-    latent, rows = CLOUDS[cloud](n, k), torch.randperm(n, generator=torch.Generator().manual_seed(1))[:inside]
+    latent, rows = (
+        CLOUDS[cloud](n, k),
+        torch.randperm(n, generator=torch.Generator().manual_seed(1))[:inside],
+    )
     halo = loop._halo(latent, rows, size)
     outside = [i for i in range(n) if i not in rows.tolist()]
-    assert len(halo) == min(size, len(outside)) and len(set(halo.tolist())) == len(halo) and set(halo.tolist()) <= set(outside)
+    assert (
+        len(halo) == min(size, len(outside))
+        and len(set(halo.tolist())) == len(halo)
+        and set(halo.tolist()) <= set(outside)
+    )
     if len(halo):
-        distance = torch.cdist(latent.double(), latent[rows].double(), compute_mode="donot_use_mm_for_euclid_dist").amin(1)
+        distance = torch.cdist(
+            latent.double(), latent[rows].double(), compute_mode="donot_use_mm_for_euclid_dist"
+        ).amin(1)
         assert_close(distance[halo].sort().values, distance[outside].sort().values[: len(halo)])
 
 
@@ -337,18 +597,35 @@ def test_the_loss_of_cells_is_that_of_the_whole():
     cut = loop._cells(latent, 100, torch.Generator().manual_seed(0))
     errors = {}
     for size in (0, 30, 100):
-        found = np.array([loop._losses(state, phase, 1.0, rows, latent[loop._halo(latent, rows, size)])[1] for rows in cut])
-        errors[size] = np.abs(np.average(found, axis=0, weights=[len(rows) for rows in cut]) / whole - 1)
+        found = np.array(
+            [
+                loop._losses(state, phase, 1.0, rows, latent[loop._halo(latent, rows, size)])[1]
+                for rows in cut
+            ]
+        )
+        errors[size] = np.abs(
+            np.average(found, axis=0, weights=[len(rows) for rows in cut]) / whole - 1
+        )
     assert errors[100][1] < 0.05 and errors[100][1] < errors[30][1] < errors[0][1]
     assert max(error[0] for error in errors.values()) < 1e-5, "the reconstruction needs no halo"
 
 
 def test_the_weighting_of_a_cell_with_its_halo():
     "Nearly that within the whole; with everything around it, exactly."
-    square = 20 * torch.rand(1500, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    square = 20 * torch.rand(
+        1500, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64
+    )
     whole, cut = mag.weighting(square), loop._cells(square, 300, torch.Generator().manual_seed(0))
     for size, most in ((150, 0.05), (1500, 1e-9)):
-        miss = torch.cat([mag.weighting(square[torch.cat([rows, loop._halo(square, rows, size)])])[: len(rows)] - whole[rows] for rows in cut])
+        miss = torch.cat(
+            [
+                mag.weighting(square[torch.cat([rows, loop._halo(square, rows, size)])])[
+                    : len(rows)
+                ]
+                - whole[rows]
+                for rows in cut
+            ]
+        )
         assert miss.abs().mean() < most * whole.mean()
 
 
@@ -358,12 +635,23 @@ def test_the_halo_is_held_where_it_is():
     latent = loop._latent(state)
     rows = loop._cells(latent, 15, torch.Generator().manual_seed(0))[0]
     around = latent[loop._halo(latent, rows, 5)]
-    minimised, _, found = loop._losses(state, cells(reconstruction_coefficient=0.0), 1.0, rows, around)
+    minimised, _, found = loop._losses(
+        state, cells(reconstruction_coefficient=0.0), 1.0, rows, around
+    )
     free = found.detach().clone().requires_grad_()
     alone = (mag.weighting(torch.cat([free, around]), 1.0)[: len(rows)] - TARGET[rows]).abs().mean()
     assert minimised.item() == pytest.approx(alone.item(), rel=1e-5)
-    by_hand = torch.autograd.grad(state.module.encode(POINTS[rows]), list(state.module.encoder.parameters()), torch.autograd.grad(alone, free)[0])
-    assert_close(torch.autograd.grad(minimised, list(state.module.encoder.parameters())), by_hand, rtol=1e-3, atol=1e-6)
+    by_hand = torch.autograd.grad(
+        state.module.encode(POINTS[rows]),
+        list(state.module.encoder.parameters()),
+        torch.autograd.grad(alone, free)[0],
+    )
+    assert_close(
+        torch.autograd.grad(minimised, list(state.module.encoder.parameters())),
+        by_hand,
+        rtol=1e-3,
+        atol=1e-6,
+    )
 
 
 # ---- training on cells
@@ -373,26 +661,49 @@ def test_the_halo_is_held_where_it_is():
 def test_cells_in_any_number_of_dimensions(n_components):
     model = quick(SHORT, n_components=n_components).fit(POINTS)
     assert model.embedding_.shape == (40, n_components) and torch.isfinite(model.embedding_).all()
-    assert model.history_["phase"] == ["burn-in"] * 2 + ["cells"] * 3 and model.history_["n_skipped"] == [0] * 5
+    assert (
+        model.history_["phase"] == ["burn-in"] * 2 + ["cells"] * 3
+        and model.history_["n_skipped"] == [0] * 5
+    )
     assert np.isfinite(model.history_["weighting_loss"][2:]).all()
 
 
-AWKWARD = {"copies": POINTS[:8].repeat(5, 1), "all equal": torch.ones(40, 3), "two points": POINTS[:2], "three points": POINTS[:3], "one more than a cell": POINTS[:16]}
+AWKWARD = {
+    "copies": POINTS[:8].repeat(5, 1),
+    "all equal": torch.ones(40, 3),
+    "two points": POINTS[:2],
+    "three points": POINTS[:3],
+    "one more than a cell": POINTS[:16],
+}
 
 
 @pytest.mark.parametrize("name", AWKWARD)
-@pytest.mark.parametrize("strategy", [SHORT, TURNS, mag.Cells(1, 20, n_epochs=2, cell_size=1, halo=3), mag.Cells(1, 20, n_epochs=2, cell_size=10, halo=0)], ids=["cells", "turns", "tiny", "bare"])
+@pytest.mark.parametrize(
+    "strategy",
+    [
+        SHORT,
+        TURNS,
+        mag.Cells(1, 20, n_epochs=2, cell_size=1, halo=3),
+        mag.Cells(1, 20, n_epochs=2, cell_size=10, halo=0),
+    ],
+    ids=["cells", "turns", "tiny", "bare"],
+)
 def test_awkward_points(name, strategy):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
         model = quick(strategy).fit(AWKWARD[name])
-    assert torch.isfinite(model.embedding_).all() and torch.isfinite(model.inverse_transform(model.embedding_)).all()
+    assert (
+        torch.isfinite(model.embedding_).all()
+        and torch.isfinite(model.inverse_transform(model.embedding_)).all()
+    )
 
 
 @pytest.mark.parametrize("strategy", [SHORT, TURNS], ids=["cells", "turns"])
 def test_the_same_seed_again(strategy):
     one, two, other = (quick(strategy, random_state=seed).fit(POINTS) for seed in (0, 0, 1))
-    assert torch.equal(one.embedding_, two.embedding_) and not torch.equal(one.embedding_, other.embedding_)
+    assert torch.equal(one.embedding_, two.embedding_) and not torch.equal(
+        one.embedding_, other.embedding_
+    )
     for column in set(one.history_) - {"seconds"}:
         np.testing.assert_array_equal(one.history_[column], two.history_[column])
 
@@ -409,14 +720,24 @@ def test_a_cell_that_holds_everything_is_the_whole():
     expected = copy.deepcopy(module).eval()
     done = train(training(module), [cells(2, batch_size=1000, halo=150, weighting_coefficient=3.0)])
     latent, reconstruction = expected(POINTS)
-    weighted, reconstructed = (mag.weighting(latent, 1.0) - TARGET).abs().mean(), (reconstruction - POINTS).square().mean()
+    weighted, reconstructed = (
+        (mag.weighting(latent, 1.0) - TARGET).abs().mean(),
+        (reconstruction - POINTS).square().mean(),
+    )
     first = {name: column[0] for name, column in done.history.items()}
-    assert first["weighting_loss"] == pytest.approx(weighted.item(), rel=1e-4) and first["reconstruction_loss"] == pytest.approx(reconstructed.item(), rel=1e-5)
+    assert first["weighting_loss"] == pytest.approx(weighted.item(), rel=1e-4) and first[
+        "reconstruction_loss"
+    ] == pytest.approx(reconstructed.item(), rel=1e-5)
     assert first["total_loss"] == pytest.approx((reconstructed + 3 * weighted).item(), rel=1e-4)
 
 
 def statistics(module):
-    return [buffer.clone() for layer in module.modules() if isinstance(layer, nn.BatchNorm1d) for buffer in (layer.running_mean, layer.running_var)]
+    return [
+        buffer.clone()
+        for layer in module.modules()
+        if isinstance(layer, nn.BatchNorm1d)
+        for buffer in (layer.running_mean, layer.running_var)
+    ]
 
 
 def test_statistics_are_frozen_on_cells_and_stay_as_they_were():
@@ -425,17 +746,30 @@ def test_statistics_are_frozen_on_cells_and_stay_as_they_were():
     def look(state):
         at_start.append(statistics(state.module))
         latents.append(state.module.encode(POINTS).detach())
-        modes.append((state.module.training, {layer.training for layer in state.module.modules() if isinstance(layer, nn.BatchNorm1d)}))
+        modes.append(
+            (
+                state.module.training,
+                {
+                    layer.training
+                    for layer in state.module.modules()
+                    if isinstance(layer, nn.BatchNorm1d)
+                },
+            )
+        )
 
     done = train(training(callbacks=[look]), [cells(4, learning_rate=3e-2)])
     assert modes == [(True, {False})] * 4
     for now in (*at_start, statistics(done.module)):
         assert all(torch.equal(a, b) for a, b in zip(at_start[0], now, strict=True))
-    assert torch.equal(done.module.encode(POINTS), latents[-1]), "what is transformed is what was trained"
+    assert torch.equal(done.module.encode(POINTS), latents[-1]), (
+        "what is transformed is what was trained"
+    )
     assert not done.module.training and done.frozen
     again = copy.deepcopy(done.module)
     loop.calibrate(again, POINTS)
-    assert (again.eval().encode(POINTS) - latents[-1]).abs().max() > 1e-3, "calibrating at the end would have changed it"
+    assert (again.eval().encode(POINTS) - latents[-1]).abs().max() > 1e-3, (
+        "calibrating at the end would have changed it"
+    )
 
 
 def test_statistics_are_those_of_all_points_when_cells_begin():
@@ -443,7 +777,10 @@ def test_statistics_are_those_of_all_points_when_cells_begin():
     module = small()
     expected = copy.deepcopy(module)
     loop.calibrate(expected, POINTS)
-    train(training(module, callbacks=[lambda state: first.append(statistics(state.module))]), [cells(1, learning_rate=1e-3)])
+    train(
+        training(module, callbacks=[lambda state: first.append(statistics(state.module))]),
+        [cells(1, learning_rate=1e-3)],
+    )
     assert all(torch.equal(a, b) for a, b in zip(first[0], statistics(expected), strict=True))
 
 
@@ -456,8 +793,12 @@ def test_after_cells_a_full_batch_thaws_the_statistics():
 
 def test_cells_train():
     "Both losses fall, as far as on full batches, in fewer epochs."
-    points = mag.datasets.disc(200, radius=4.0, random_state=0) @ np.array([[1.0, 0.2, 0.3], [0.1, 1.0, -0.4]])
-    by_cells = quick(mag.Cells(10, 50, n_epochs=40, cell_size=60, halo=40, learning_rate=1e-2)).fit(points)
+    points = mag.datasets.disc(200, radius=4.0, random_state=0) @ np.array(
+        [[1.0, 0.2, 0.3], [0.1, 1.0, -0.4]]
+    )
+    by_cells = quick(mag.Cells(10, 50, n_epochs=40, cell_size=60, halo=40, learning_rate=1e-2)).fit(
+        points
+    )
     losses = by_cells.history_["weighting_loss"][10:]
     assert losses[-1] < 0.5 * losses[0]
     assert np.corrcoef(by_cells.weighting_, by_cells.embedding_weighting_)[0, 1] > 0.9
@@ -478,7 +819,10 @@ def test_an_interrupt_on_cells_keeps_the_result():
 
     with pytest.warns(RuntimeWarning, match="epoch 4.*interrupted"):
         model = quick(SHORT, callbacks=[press]).fit(POINTS)
-    assert model.history_["phase"] == ["burn-in"] * 2 + ["cells"] * 2 and torch.isfinite(model.embedding_).all()
+    assert (
+        model.history_["phase"] == ["burn-in"] * 2 + ["cells"] * 2
+        and torch.isfinite(model.embedding_).all()
+    )
 
 
 def test_reconstruction_on_cells_weighs_nothing(monkeypatch):
@@ -490,13 +834,23 @@ def test_reconstruction_on_cells_weighs_nothing(monkeypatch):
 # ---- files
 
 
-@pytest.mark.parametrize("strategy", [TURNS, SHORT, mag.BurnIn(1, joint=mag.Joint(2, boost=3.0)), mag.Joint.report(2)], ids=lambda s: type(s).__name__)
+@pytest.mark.parametrize(
+    "strategy",
+    [TURNS, SHORT, mag.BurnIn(1, joint=mag.Joint(2, boost=3.0)), mag.Joint.report(2)],
+    ids=lambda s: type(s).__name__,
+)
 def test_round_trip(tmp_path, strategy):
     model = quick(strategy, weighting_coefficient=3.0).fit(POINTS)
     model.save(tmp_path / "m.safetensors")
     back = mag.MagnitudeAutoencoder.load(tmp_path / "m.safetensors")
-    assert back.strategy == strategy and type(back.strategy) is type(strategy) and back.history_["phase"] == model.history_["phase"]
+    assert (
+        back.strategy == strategy
+        and type(back.strategy) is type(strategy)
+        and back.history_["phase"] == model.history_["phase"]
+    )
     assert torch.equal(back.transform(POINTS), model.embedding_)
     assert back.strategy.phases(2.0) == strategy.phases(2.0)
     again = quick(back.strategy, weighting_coefficient=back.weighting_coefficient).fit(POINTS)
-    assert torch.equal(again.embedding_, model.embedding_), "what was saved is enough to train it again"
+    assert torch.equal(again.embedding_, model.embedding_), (
+        "what was saved is enough to train it again"
+    )

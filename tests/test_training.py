@@ -31,7 +31,9 @@ def small(seed=0, batch_norm=True):
 
 
 def training(module=None, **kwargs):
-    return Training(small() if module is None else module, POINTS, TARGET, 1.0, **{"progress": False, **kwargs})
+    return Training(
+        small() if module is None else module, POINTS, TARGET, 1.0, **{"progress": False, **kwargs}
+    )
 
 
 def joint(n_epochs=4, **kwargs):
@@ -74,7 +76,10 @@ def test_history_has_one_row_an_epoch():
     assert {len(column) for column in done.history.values()} == {5}
     assert done.history["phase"] == ["burn-in"] * 2 + ["joint"] * 3
     assert done.history["epoch"] == [0, 1, 2, 3, 4] and done.epoch == 5 and done.stopped is None
-    assert np.isnan(done.history["weighting_loss"][:2]).all() and np.isfinite(done.history["weighting_loss"][2:]).all()
+    assert (
+        np.isnan(done.history["weighting_loss"][:2]).all()
+        and np.isfinite(done.history["weighting_loss"][2:]).all()
+    )
     assert done.history["n_skipped"] == [0] * 5 and min(done.history["seconds"]) > 0
     assert not done.module.training
 
@@ -95,7 +100,9 @@ def test_recorded_losses_are_those_of_the_definitions():
 
 def test_losses():
     a, b = torch.tensor([1.0, 2.0, 4.0]), torch.tensor([1.0, 0.0, 1.0])
-    assert weighting_loss(a, b).item() == pytest.approx(5 / 3) and weighting_loss(a, b, "l2").item() == pytest.approx(13 / 3)
+    assert weighting_loss(a, b).item() == pytest.approx(5 / 3) and weighting_loss(
+        a, b, "l2"
+    ).item() == pytest.approx(13 / 3)
     assert reconstruction_loss(a[:, None], b[:, None]).item() == pytest.approx(13 / 3)
     with pytest.raises(ValueError, match="'l1', 'l2'"):
         weighting_loss(a, b, "l3")
@@ -108,7 +115,9 @@ def test_losses_fall():
 
 
 def test_coefficient_and_rate_follow_the_phase():
-    done = train(training(), [joint(20, weighting_coefficient=2.0, learning_rate=1e-3, schedule="cosine")])
+    done = train(
+        training(), [joint(20, weighting_coefficient=2.0, learning_rate=1e-3, schedule="cosine")]
+    )
     rate = done.history["learning_rate"]
     assert done.history["weighting_coefficient"] == [2.0] * 20
     assert max(rate) <= 1e-3 and rate[-1] < 1e-8 and np.argmax(rate) <= 2
@@ -139,19 +148,33 @@ def test_global_generators_are_left_alone():
     mag.MagnitudeAutoencoder(max_epochs=2, progress=False, scale=1.0).fit(POINTS)
     mag.datasets.swiss_roll(10, random_state=0), mag.datasets.sphere(10), mag.datasets.ball(10)
     after = snapshot()
-    assert torch.equal(before[0], after[0]) and (before[1] == after[1]).all() and before[2] == after[2]
+    assert (
+        torch.equal(before[0], after[0]) and (before[1] == after[1]).all() and before[2] == after[2]
+    )
 
 
 def test_global_settings_are_left_alone():
-    before = torch.get_default_dtype(), torch.is_grad_enabled(), torch.get_num_threads(), np.geterr()
+    before = (
+        torch.get_default_dtype(),
+        torch.is_grad_enabled(),
+        torch.get_num_threads(),
+        np.geterr(),
+    )
     train(training(), [joint()])
-    assert before == (torch.get_default_dtype(), torch.is_grad_enabled(), torch.get_num_threads(), np.geterr())
+    assert before == (
+        torch.get_default_dtype(),
+        torch.is_grad_enabled(),
+        torch.get_num_threads(),
+        np.geterr(),
+    )
 
 
 # ---- batches
 
 
-@pytest.mark.parametrize("batch_size, n_batches", [(10, 4), (40, 1), (41, 1), (10_000, 1), (None, 1), (15, 2), (1, 40)])
+@pytest.mark.parametrize(
+    "batch_size, n_batches", [(10, 4), (40, 1), (41, 1), (10_000, 1), (None, 1), (15, 2), (1, 40)]
+)
 def test_batches_are_clipped_to_the_data(batch_size, n_batches):
     seen = []
 
@@ -167,7 +190,9 @@ def test_batches_are_clipped_to_the_data(batch_size, n_batches):
     assert together.shape == POINTS.shape, "each point once an epoch"
     assert torch.equal(together.sort(0).values, POINTS.sort(0).values)
     sizes = [len(part) for part in seen]
-    assert max(sizes) - min(sizes) <= 1, "no tiny last batch, which batch normalisation could not use"
+    assert max(sizes) - min(sizes) <= 1, (
+        "no tiny last batch, which batch normalisation could not use"
+    )
 
 
 # ---- stopping
@@ -180,10 +205,16 @@ def test_interrupt_keeps_the_result():
 
     with pytest.warns(RuntimeWarning, match="epoch 3.*interrupted.*kept"):
         done = train(training(callbacks=[press]), [joint(50)])
-    assert done.stopped == "interrupted" and len(done.history["epoch"]) == 3 and not done.module.training
+    assert (
+        done.stopped == "interrupted"
+        and len(done.history["epoch"]) == 3
+        and not done.module.training
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        model = mag.MagnitudeAutoencoder(strategy=mag.Joint(50), progress=False, scale=1.0, callbacks=[press]).fit(POINTS)
+        model = mag.MagnitudeAutoencoder(
+            strategy=mag.Joint(50), progress=False, scale=1.0, callbacks=[press]
+        ).fit(POINTS)
     assert len(model.history_["epoch"]) == 3
     assert torch.isfinite(model.transform(POINTS)).all()
 
@@ -201,7 +232,9 @@ def test_interrupt_between_two_callbacks_of_an_epoch_leaves_equal_columns():
     module = Autoencoder(nn.Sequential(Stop(), nn.Linear(3, 2)), nn.Linear(2, 3))
     with pytest.warns(RuntimeWarning, match="interrupted"):
         done = train(training(module), [burn_in(20, 10)])
-    assert {len(column) for column in done.history.values()} == {1}  # four batches an epoch: the second was cut short
+    assert {len(column) for column in done.history.values()} == {
+        1
+    }  # four batches an epoch: the second was cut short
 
 
 def test_callbacks_see_and_stop():
@@ -248,31 +281,50 @@ def test_the_first_reason_to_stop_counts():
 
 def test_early_stopping_counts_epochs_of_the_last_phase():
     "Rising losses in the burn-in are no reason to stop, and neither is the jump that follows it."
+
     def rising(state):
         if state.history["phase"][-1] == "burn-in":
             state.history["total_loss"][-1] = float(state.epoch)
         else:
             state.history["total_loss"][-1] = 100.0 + abs(state.epoch - 12)
 
-    done = train(training(callbacks=[rising, mag.EarlyStopping(patience=4)]), [burn_in(10), joint(50)])
+    done = train(
+        training(callbacks=[rising, mag.EarlyStopping(patience=4)]), [burn_in(10), joint(50)]
+    )
     assert done.epoch == 12 + 4 and done.stopped == "callback"
 
 
-@pytest.mark.parametrize("losses, patience, min_change, stops", [
-    ([3, 2, 1, 1], 1, 0, 4), ([3, 2, 1, 1], 2, 0, None), ([3, 2, 1, 2, 2, 0.5, 1, 1], 3, 0, None), ([3, 2, 1, 2, 2, 2], 3, 0, 6),
-    ([3, 2.9, 2.8, 2.7], 1, 0.5, 2), ([3, 2.9, 2.8, 2.4, 2.3, 2.2], 3, 0.5, None), ([3, 2.9, 2.8, 2.4, 2.3, 2.2], 3, 0.7, 4), ([float("nan")] * 3, 2, 0, 3), ([2, float("nan"), 1], 2, 0, None)])
+@pytest.mark.parametrize(
+    "losses, patience, min_change, stops",
+    [
+        ([3, 2, 1, 1], 1, 0, 4),
+        ([3, 2, 1, 1], 2, 0, None),
+        ([3, 2, 1, 2, 2, 0.5, 1, 1], 3, 0, None),
+        ([3, 2, 1, 2, 2, 2], 3, 0, 6),
+        ([3, 2.9, 2.8, 2.7], 1, 0.5, 2),
+        ([3, 2.9, 2.8, 2.4, 2.3, 2.2], 3, 0.5, None),
+        ([3, 2.9, 2.8, 2.4, 2.3, 2.2], 3, 0.7, 4),
+        ([float("nan")] * 3, 2, 0, 3),
+        ([2, float("nan"), 1], 2, 0, None),
+    ],
+)
 def test_patience(losses, patience, min_change, stops):
     def given(state):
         state.history["total_loss"][-1] = float(losses[state.epoch - 1])
 
-    done = train(training(callbacks=[given, mag.EarlyStopping(patience, min_change=min_change)]), [joint(len(losses))])
+    done = train(
+        training(callbacks=[given, mag.EarlyStopping(patience, min_change=min_change)]),
+        [joint(len(losses))],
+    )
     assert (done.epoch if done.stopped else None) == stops
 
 
 def test_early_stopping_in_rounds():
     "In a plan of rounds, the epochs of one kind are compared across the rounds."
     phases = [burn_in(1), joint(1, weighting_coefficient=5.0)] * 20
-    done = train(training(callbacks=[mag.EarlyStopping(3, "weighting_loss", min_change=100.0)]), phases)
+    done = train(
+        training(callbacks=[mag.EarlyStopping(3, "weighting_loss", min_change=100.0)]), phases
+    )
     assert done.epoch == 8 and done.history["phase"].count("joint") == 4
 
 
@@ -291,6 +343,7 @@ def test_the_best_state_comes_back():
 
 def test_the_best_state_of_another_kind_of_phase():
     "Statistics are frozen on cells, and are not in the burn-in before: the network that comes back is whole all the same."
+
     def measure(state):
         return abs(state.epoch - 2)
 
@@ -298,25 +351,42 @@ def test_the_best_state_of_another_kind_of_phase():
     done = train(training(callbacks=[mag.BestState(measure)]), [burn_in(3), cells])
     other = train(training(), [burn_in(2)])
     assert done.notes["best"]["epoch"] == 2
-    different = [not torch.equal(a, b) for a, b in zip(done.module.parameters(), other.module.parameters())]
+    different = [
+        not torch.equal(a, b) for a, b in zip(done.module.parameters(), other.module.parameters())
+    ]
     assert any(different), "the learning rate of a longer phase is another"
-    torch.testing.assert_close(done.module.encode(POINTS), copy.deepcopy(done.module).train().encode(POINTS), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(
+        done.module.encode(POINTS),
+        copy.deepcopy(done.module).train().encode(POINTS),
+        rtol=1e-4,
+        atol=1e-5,
+    )
 
 
 def test_nan_is_never_the_best():
     done = train(training(callbacks=[mag.BestState(lambda state: float("nan"))]), [joint(3)])
     after = train(training(), [joint(3)])
-    assert "best" not in done.notes and all(torch.equal(a, b) for a, b in zip(states(done.module), states(after.module)))
+    assert "best" not in done.notes and all(
+        torch.equal(a, b) for a, b in zip(states(done.module), states(after.module))
+    )
 
 
 def test_snapshots_are_of_finished_networks():
     done = train(training(callbacks=[mag.Snapshots(every=3)]), [burn_in(4), joint(5)])
     assert list(done.notes["snapshots"]) == [3, 6, 9]
-    torch.testing.assert_close(done.notes["snapshots"][9], done.module.encode(POINTS).detach(), rtol=0, atol=0)
+    torch.testing.assert_close(
+        done.notes["snapshots"][9], done.module.encode(POINTS).detach(), rtol=0, atol=0
+    )
 
 
 def test_watching_changes_nothing(tmp_path):
-    watchers = [mag.Snapshots(1), mag.LogFile(tmp_path / "log.csv"), mag.Checkpoint(tmp_path / "c", 1), mag.EarlyStopping(99), lambda state: state.network()]
+    watchers = [
+        mag.Snapshots(1),
+        mag.LogFile(tmp_path / "log.csv"),
+        mag.Checkpoint(tmp_path / "c", 1),
+        mag.EarlyStopping(99),
+        lambda state: state.network(),
+    ]
     phases = [burn_in(3), Phase("cells", 3, 15, "cells", 10, weighting_coefficient=1.0), joint(3)]
 
     def dropping():
@@ -324,7 +394,9 @@ def test_watching_changes_nothing(tmp_path):
         module.encoder = nn.Sequential(module.encoder, nn.Dropout(0.1))
         return module
 
-    watched, alone = (train(training(dropping(), callbacks=callbacks), phases) for callbacks in (watchers, []))
+    watched, alone = (
+        train(training(dropping(), callbacks=callbacks), phases) for callbacks in (watchers, [])
+    )
     assert all(torch.equal(a, b) for a, b in zip(states(watched.module), states(alone.module)))
     np.testing.assert_array_equal(watched.history["total_loss"], alone.history["total_loss"])
 
@@ -336,18 +408,33 @@ def test_log_files(tmp_path):
     frame = pd.read_csv(logs[0].path)
     lines = [json.loads(line) for line in logs[1].path.read_text().splitlines()]
     for name, column in done.history.items():
-        assert frame[name].tolist() == pytest.approx(column, rel=0, abs=0, nan_ok=True) if name != "phase" else frame[name].tolist() == column
-        assert [line[name] for line in lines] == [None if value != value else value for value in column]
+        assert (
+            frame[name].tolist() == pytest.approx(column, rel=0, abs=0, nan_ok=True)
+            if name != "phase"
+            else frame[name].tolist() == column
+        )
+        assert [line[name] for line in lines] == [
+            None if value != value else value for value in column
+        ]
 
 
 def test_a_log_is_there_while_training_runs(tmp_path):
     path, n_lines = tmp_path / "log.jsonl", []
-    train(training(callbacks=[mag.LogFile(path), lambda state: n_lines.append(len(path.read_text().splitlines()))]), [joint(4)])
+    train(
+        training(
+            callbacks=[
+                mag.LogFile(path),
+                lambda state: n_lines.append(len(path.read_text().splitlines())),
+            ]
+        ),
+        [joint(4)],
+    )
     assert n_lines == [1, 2, 3, 4]
 
 
 class Writer:
     "Stands in for TensorBoard's writer."
+
     made = []
 
     def __init__(self, folder, purge_step):
@@ -364,7 +451,9 @@ class Writer:
 @pytest.fixture
 def tensorboard(monkeypatch):
     monkeypatch.setattr(training_module, "find_spec", lambda name: name)
-    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", types.SimpleNamespace(SummaryWriter=Writer))
+    monkeypatch.setitem(
+        sys.modules, "torch.utils.tensorboard", types.SimpleNamespace(SummaryWriter=Writer)
+    )
     Writer.made = []
     return Writer.made
 
@@ -374,9 +463,16 @@ def test_tensorboard(tensorboard, tmp_path):
     done = train(training(callbacks=[callback]), [burn_in(2), joint(2)])
     (writer,) = tensorboard
     assert writer.closed and writer.folder == str(tmp_path) and writer.purge_step == 1
-    assert [writer.scalars["total_loss", step] for step in (1, 2, 3, 4)] == done.history["total_loss"]
-    assert ("weighting_loss", 3) in writer.scalars and ("weighting_loss", 2) not in writer.scalars, "what is not a number is not sent"
-    assert pickle.loads(pickle.dumps(callback)) == callback, "the open file does not stay in the callback"
+    assert [writer.scalars["total_loss", step] for step in (1, 2, 3, 4)] == done.history[
+        "total_loss"
+    ]
+    assert ("weighting_loss", 3) in writer.scalars and (
+        "weighting_loss",
+        2,
+    ) not in writer.scalars, "what is not a number is not sent"
+    assert pickle.loads(pickle.dumps(callback)) == callback, (
+        "the open file does not stay in the callback"
+    )
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, ZeroDivisionError])
@@ -400,7 +496,9 @@ def test_the_real_tensorboard(tmp_path):
 
     done = train(training(callbacks=[mag.TensorBoard(tmp_path)]), [joint(3)])
     events = EventAccumulator(str(tmp_path)).Reload().Scalars("total_loss")
-    assert [event.step for event in events] == [1, 2, 3] and [event.value for event in events] == pytest.approx(done.history["total_loss"], rel=1e-6)
+    assert [event.step for event in events] == [1, 2, 3] and [
+        event.value for event in events
+    ] == pytest.approx(done.history["total_loss"], rel=1e-6)
 
 
 def test_without_tensorboard(monkeypatch, tmp_path):
@@ -409,23 +507,56 @@ def test_without_tensorboard(monkeypatch, tmp_path):
         mag.TensorBoard(tmp_path)
 
 
-@pytest.mark.parametrize("make, error, message", [
-    (lambda p: mag.EarlyStopping(0), ValueError, "patience must be positive"), (lambda p: mag.EarlyStopping(2.5), TypeError, "patience must be a whole"),
-    (lambda p: mag.EarlyStopping(column="loss"), ValueError, "column 'loss' is not in the history.*total_loss"),
-    (lambda p: mag.EarlyStopping(column="phase"), ValueError, "column 'phase'"), (lambda p: mag.EarlyStopping(min_change=-1), ValueError, "min_change"),
-    (lambda p: mag.BestState(len, every=0), ValueError, "every must be positive"), (lambda p: mag.Snapshots("often"), TypeError, "every must be a whole"),
-    (lambda p: mag.LogFile(p / "log.txt"), ValueError, r"path .*log.txt' must end in .csv or .jsonl"),
-    (lambda p: mag.LogFile(p / "no" / "log.csv"), FileNotFoundError, "no folder.*log.csv")], ids=str)
+@pytest.mark.parametrize(
+    "make, error, message",
+    [
+        (lambda p: mag.EarlyStopping(0), ValueError, "patience must be positive"),
+        (lambda p: mag.EarlyStopping(2.5), TypeError, "patience must be a whole"),
+        (
+            lambda p: mag.EarlyStopping(column="loss"),
+            ValueError,
+            "column 'loss' is not in the history.*total_loss",
+        ),
+        (lambda p: mag.EarlyStopping(column="phase"), ValueError, "column 'phase'"),
+        (lambda p: mag.EarlyStopping(min_change=-1), ValueError, "min_change"),
+        (lambda p: mag.BestState(len, every=0), ValueError, "every must be positive"),
+        (lambda p: mag.Snapshots("often"), TypeError, "every must be a whole"),
+        (
+            lambda p: mag.LogFile(p / "log.txt"),
+            ValueError,
+            r"path .*log.txt' must end in .csv or .jsonl",
+        ),
+        (lambda p: mag.LogFile(p / "no" / "log.csv"), FileNotFoundError, "no folder.*log.csv"),
+    ],
+    ids=str,
+)
 def test_callbacks_refuse_at_once(make, error, message, tmp_path):
     with pytest.raises(error, match=message):
         make(tmp_path)
 
 
 def test_callbacks_hold_their_settings_only(tmp_path):
-    for callback in (mag.EarlyStopping(7), mag.BestState(len), mag.Snapshots(2), mag.LogFile(tmp_path / "a.csv"), mag.Checkpoint(tmp_path / "c")):
+    for callback in (
+        mag.EarlyStopping(7),
+        mag.BestState(len),
+        mag.Snapshots(2),
+        mag.LogFile(tmp_path / "a.csv"),
+        mag.Checkpoint(tmp_path / "c"),
+    ):
         before = repr(callback)
-        train(training(callbacks=[callback] if not isinstance(callback, mag.BestState) else [mag.BestState(lambda state: state.epoch)]), [joint(3)])
-        assert repr(callback) == before and copy.deepcopy(callback) == callback and pickle.loads(pickle.dumps(callback)) == callback
+        train(
+            training(
+                callbacks=[callback]
+                if not isinstance(callback, mag.BestState)
+                else [mag.BestState(lambda state: state.epoch)]
+            ),
+            [joint(3)],
+        )
+        assert (
+            repr(callback) == before
+            and copy.deepcopy(callback) == callback
+            and pickle.loads(pickle.dumps(callback)) == callback
+        )
 
 
 # ---- singular latents and overflow
@@ -436,7 +567,9 @@ def test_a_latent_that_has_collapsed_does_not_stop_training():
     done = train(training(module), [joint(25, schedule="constant")])
     assert done.epoch == 25 and done.stopped is None and sum(done.history["n_skipped"]) == 0
     # each of the 40 copies weighs 1/40, and no gradient can part them
-    assert done.history["weighting_loss"] == pytest.approx([(1 / 40 - TARGET).abs().mean().item()] * 25, rel=1e-5)
+    assert done.history["weighting_loss"] == pytest.approx(
+        [(1 / 40 - TARGET).abs().mean().item()] * 25, rel=1e-5
+    )
     assert done.history["reconstruction_loss"][-1] < done.history["reconstruction_loss"][0]
 
 
@@ -456,9 +589,15 @@ def test_a_latent_that_has_almost_collapsed(size):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # about merged points
         done = train(training(module), [joint(5)])
-    assert done.epoch == 5 and all(torch.isfinite(value).all() for value in module.state_dict().values())
-    if size > 1e-15:  # below, the gradient itself (of the order of 1/size) may overflow float32, and the step is skipped
-        assert sum(done.history["n_skipped"]) == 0 and np.isfinite(done.history["gradient_norm"]).all()
+    assert done.epoch == 5 and all(
+        torch.isfinite(value).all() for value in module.state_dict().values()
+    )
+    if (
+        size > 1e-15
+    ):  # below, the gradient itself (of the order of 1/size) may overflow float32, and the step is skipped
+        assert (
+            sum(done.history["n_skipped"]) == 0 and np.isfinite(done.history["gradient_norm"]).all()
+        )
 
 
 @pytest.mark.parametrize("part", ["encoder", "decoder"])
@@ -468,7 +607,10 @@ def test_steps_that_give_nan_are_skipped(part, coefficient):
     setattr(module, part, Sometimes(getattr(module, part), lambda call: call in (3, 4)))
     done = train(training(module), [joint(8, weighting_coefficient=coefficient)])
     assert done.epoch == 8 and done.history["n_skipped"] == [0, 0, 1, 1, 0, 0, 0, 0]
-    assert np.isnan(done.history["total_loss"][2]) and np.isfinite(done.history["total_loss"][4:]).all()
+    assert (
+        np.isnan(done.history["total_loss"][2])
+        and np.isfinite(done.history["total_loss"][4:]).all()
+    )
     assert all(torch.isfinite(value).all() for value in module.state_dict().values())
 
 
@@ -484,7 +626,9 @@ def test_nan_without_end_stops_with_the_last_good_network(part, coefficient):
             kept.update({k: v.clone() for k, v in state.module.named_parameters()})
 
     with pytest.warns(RuntimeWarning, match="20 steps in a row.*last good network is kept"):
-        done = train(training(module, callbacks=[keep]), [joint(100, weighting_coefficient=coefficient)])
+        done = train(
+            training(module, callbacks=[keep]), [joint(100, weighting_coefficient=coefficient)]
+        )
     assert done.stopped == "failed" and done.epoch == 25
     assert all(torch.equal(kept[k].detach(), v.detach()) for k, v in module.named_parameters())
 
@@ -513,7 +657,9 @@ def test_nan_gradients_are_skipped():
 
 def test_a_network_that_fails_ends_in_words_not_in_lapack():
     encoder, decoder = Sometimes(nn.Linear(3, 2), lambda call: call > 3), nn.Linear(2, 3)
-    model = mag.MagnitudeAutoencoder(architecture=(encoder, decoder), strategy=mag.Joint(40), scale=1.0, progress=False)
+    model = mag.MagnitudeAutoencoder(
+        architecture=(encoder, decoder), strategy=mag.Joint(40), scale=1.0, progress=False
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
         try:
@@ -527,18 +673,30 @@ def test_a_network_that_fails_ends_in_words_not_in_lapack():
 
 def test_keep_best_restores_the_epoch_with_the_lowest_loss():
     module = small(batch_norm=False)
-    done = train(training(module), [joint(60, schedule="constant", learning_rate=0.5, clip_norm=None, keep="best")])
+    done = train(
+        training(module),
+        [joint(60, schedule="constant", learning_rate=0.5, clip_norm=None, keep="best")],
+    )
     total = done.history["total_loss"]
-    assert done.best_epoch == int(np.argmin(total)) and done.best_loss == pytest.approx(min(total), rel=1e-6)
-    assert min(total) < total[-1], "the learning rate is so high that the last epoch is not the best"
+    assert done.best_epoch == int(np.argmin(total)) and done.best_loss == pytest.approx(
+        min(total), rel=1e-6
+    )
+    assert min(total) < total[-1], (
+        "the learning rate is so high that the last epoch is not the best"
+    )
     latent, reconstruction = module(POINTS)
-    again = reconstruction_loss(reconstruction, POINTS) + weighting_loss(mag.weighting(latent, 1.0), TARGET)
+    again = reconstruction_loss(reconstruction, POINTS) + weighting_loss(
+        mag.weighting(latent, 1.0), TARGET
+    )
     assert again.item() == pytest.approx(min(total), rel=1e-4)
 
 
 def test_keep_best_compares_only_epochs_of_its_own_phase():
     "The burn-in's loss leaves out the weighting: it is lower, and says nothing about the epochs that follow."
-    done = train(training(small(batch_norm=False)), [burn_in(3, None, keep="best"), joint(10, weighting_coefficient=50.0, keep="best")])
+    done = train(
+        training(small(batch_norm=False)),
+        [burn_in(3, None, keep="best"), joint(10, weighting_coefficient=50.0, keep="best")],
+    )
     assert done.best_epoch >= 3
 
 
@@ -570,8 +728,15 @@ def test_units_cancel(scale):
     "The same network on points in other units, moved elsewhere: latents and reconstructions in those units."
     a, b = small().eval(), small().eval()
     b.fit_units(POINTS * scale + 5 * scale)
-    torch.testing.assert_close(b.encode(POINTS * scale + 5 * scale), a.encode(POINTS) * scale, rtol=1e-3, atol=1e-4 * scale)
-    torch.testing.assert_close(b.decode(a.encode(POINTS) * scale), a.decode(a.encode(POINTS)) * scale + 5 * scale, rtol=1e-3, atol=1e-4 * scale)
+    torch.testing.assert_close(
+        b.encode(POINTS * scale + 5 * scale), a.encode(POINTS) * scale, rtol=1e-3, atol=1e-4 * scale
+    )
+    torch.testing.assert_close(
+        b.decode(a.encode(POINTS) * scale),
+        a.decode(a.encode(POINTS)) * scale + 5 * scale,
+        rtol=1e-3,
+        atol=1e-4 * scale,
+    )
 
 
 def test_constant_data_has_a_unit():
@@ -583,8 +748,13 @@ def test_constant_data_has_a_unit():
 def test_mlp(batch_norm):
     net = mlp((3, 7, 5, 2), nn.ReLU, batch_norm)
     assert net(torch.zeros(4, 3)).shape == (4, 2)
-    assert sum(isinstance(m, nn.Linear) for m in net) == 3 and sum(isinstance(m, nn.ReLU) for m in net) == 2
-    assert sum(isinstance(m, nn.BatchNorm1d) for m in net) == 2 * batch_norm and isinstance(net[-1], nn.Linear)
+    assert (
+        sum(isinstance(m, nn.Linear) for m in net) == 3
+        and sum(isinstance(m, nn.ReLU) for m in net) == 2
+    )
+    assert sum(isinstance(m, nn.BatchNorm1d) for m in net) == 2 * batch_norm and isinstance(
+        net[-1], nn.Linear
+    )
 
 
 def test_the_decoder_mirrors_the_encoder():

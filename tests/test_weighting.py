@@ -14,7 +14,9 @@ import magnitude_ae as mag
 
 RNG = np.random.default_rng(0)
 POINTS = RNG.integers(-40, 40, (30, 3)) / 16.0  # exact in float16 as well
-TRUTH = np.linalg.solve(np.exp(-0.7 * np.linalg.norm(POINTS[:, None] - POINTS, axis=2)), np.ones(30))
+TRUTH = np.linalg.solve(
+    np.exp(-0.7 * np.linalg.norm(POINTS[:, None] - POINTS, axis=2)), np.ones(30)
+)
 
 
 def reading_only(array):
@@ -28,7 +30,9 @@ CONTAINERS = {
     "list of tuples": [tuple(row) for row in POINTS.tolist()],
     "tuple": tuple(map(tuple, POINTS.tolist())),
     "list of arrays": list(POINTS),
-    "list of tensors": [[torch.tensor(x, dtype=torch.float64) for x in row] for row in POINTS.tolist()],
+    "list of tensors": [
+        [torch.tensor(x, dtype=torch.float64) for x in row] for row in POINTS.tolist()
+    ],
     "float64": POINTS.copy(),
     "float32": POINTS.astype(np.float32),
     "float16": POINTS.astype(np.float16),
@@ -40,7 +44,9 @@ CONTAINERS = {
     "every second": np.repeat(np.repeat(POINTS, 2, 0), 2, 1)[::2, ::2],
     "object": POINTS.astype(object),
     "DataFrame": pd.DataFrame(POINTS, columns=list("abc"), index=RNG.permutation(30)),
-    "mixed DataFrame": pd.DataFrame({"a": POINTS[:, 0], "b": POINTS[:, 1].astype(np.float32), "c": POINTS[:, 2]}),
+    "mixed DataFrame": pd.DataFrame(
+        {"a": POINTS[:, 0], "b": POINTS[:, 1].astype(np.float32), "c": POINTS[:, 2]}
+    ),
     "masked array, nothing masked": np.ma.masked_array(POINTS),
     "matrix": np.asmatrix(POINTS),
     "torch float64": torch.from_numpy(POINTS.copy()),
@@ -54,7 +60,13 @@ CONTAINERS = {
 
 
 def copy_of(values):
-    return values.detach().clone() if isinstance(values, torch.Tensor) else values.copy() if hasattr(values, "copy") else values
+    return (
+        values.detach().clone()
+        if isinstance(values, torch.Tensor)
+        else values.copy()
+        if hasattr(values, "copy")
+        else values
+    )
 
 
 @pytest.mark.parametrize("name", CONTAINERS)
@@ -73,13 +85,22 @@ def test_containers(name):
         if isinstance(given, np.ndarray | pd.DataFrame):
             np.testing.assert_array_equal(np.asarray(given), np.asarray(before))
     assert w.shape == (30,)
-    coarse = {"float32": 1e-5, "float16": 1e-5, "torch float32": 1e-5, "torch float16": 1e-3, "torch bfloat16": 1e-2}
+    coarse = {
+        "float32": 1e-5,
+        "float16": 1e-5,
+        "torch float32": 1e-5,
+        "torch float16": 1e-3,
+        "torch bfloat16": 1e-2,
+    }
     # bfloat16 does not hold all the coordinates exactly
     if name != "torch bfloat16":
         np.testing.assert_allclose(w, TRUTH, rtol=0, atol=coarse.get(name, 1e-11))
 
 
-@pytest.mark.parametrize("function", ["weighting", "magnitude", "solve", "spread", "similarity_matrix", "distance_matrix"])
+@pytest.mark.parametrize(
+    "function",
+    ["weighting", "magnitude", "solve", "spread", "similarity_matrix", "distance_matrix"],
+)
 @pytest.mark.parametrize("metric", ["euclidean", "cityblock", "precomputed", "chebyshev"])
 def test_the_input_is_never_written_to(function, metric):
     points = POINTS.copy() if metric != "precomputed" else mag.distance_matrix(POINTS)
@@ -87,7 +108,10 @@ def test_the_input_is_never_written_to(function, metric):
     answers = [getattr(mag, function)(values, metric=metric) for values in (given, tensor)]
     np.testing.assert_array_equal(given, points)
     np.testing.assert_array_equal(tensor.numpy(), points)
-    if function in ("similarity_matrix", "distance_matrix"):  # nor does the answer share memory with it
+    if function in (
+        "similarity_matrix",
+        "distance_matrix",
+    ):  # nor does the answer share memory with it
         for answer in answers:
             answer[0, 1] = 77
         np.testing.assert_array_equal(given, points)
@@ -114,15 +138,26 @@ def test_large_integers_keep_their_differences():
 # ---- scales
 
 
-@pytest.mark.parametrize("many", [
-    [0.1, 1.0, 10.0], (0.1, 1.0, 10.0), np.array([0.1, 1.0, 10.0]), torch.tensor([0.1, 1.0, 10.0], dtype=torch.float64),
-    pd.Series([0.1, 1.0, 10.0]), range(1, 4), (t for t in (0.1, 1.0, 10.0)),
-], ids=lambda s: type(s).__name__)
+@pytest.mark.parametrize(
+    "many",
+    [
+        [0.1, 1.0, 10.0],
+        (0.1, 1.0, 10.0),
+        np.array([0.1, 1.0, 10.0]),
+        torch.tensor([0.1, 1.0, 10.0], dtype=torch.float64),
+        pd.Series([0.1, 1.0, 10.0]),
+        range(1, 4),
+        (t for t in (0.1, 1.0, 10.0)),
+    ],
+    ids=lambda s: type(s).__name__,
+)
 def test_several_scales(many):
     expected = [1, 2, 3] if isinstance(many, range) else [0.1, 1.0, 10.0]
     w = mag.weighting(POINTS, many)
     assert w.shape == (3, 30)
-    np.testing.assert_allclose(np.asarray(w), [mag.weighting(POINTS, t) for t in expected], rtol=1e-13)
+    np.testing.assert_allclose(
+        np.asarray(w), [mag.weighting(POINTS, t) for t in expected], rtol=1e-13
+    )
 
 
 @pytest.mark.parametrize("function", ["weighting", "magnitude", "spread"])
@@ -137,12 +172,16 @@ def test_shapes_by_the_number_of_scales(function):
 def test_several_scales_differentiate():
     points = torch.from_numpy(POINTS.copy()).requires_grad_()
     scales = torch.tensor([0.3, 2.0], dtype=torch.float64, requires_grad=True)
-    to_points, to_scales = torch.autograd.grad(mag.magnitude(points, scales).sum(), (points, scales))
+    to_points, to_scales = torch.autograd.grad(
+        mag.magnitude(points, scales).sum(), (points, scales)
+    )
     singles = [torch.autograd.grad(mag.magnitude(points, t), points)[0] for t in (0.3, 2.0)]
     torch.testing.assert_close(to_points, sum(singles))
     step = 1e-6
     for t, slope in zip((0.3, 2.0), to_scales):
-        difference = (mag.magnitude(POINTS, t + step) - mag.magnitude(POINTS, t - step)) / (2 * step)
+        difference = (mag.magnitude(POINTS, t + step) - mag.magnitude(POINTS, t - step)) / (
+            2 * step
+        )
         assert slope.item() == pytest.approx(difference, rel=1e-6)
 
 
@@ -151,7 +190,9 @@ def test_a_scale_that_is_a_tensor_keeps_its_gradient_with_numpy_points():
     size = mag.magnitude(POINTS, scale)
     assert isinstance(size, torch.Tensor)
     (slope,) = torch.autograd.grad(size, scale)
-    assert slope.item() == pytest.approx((mag.magnitude(POINTS, 0.5 + 1e-6) - mag.magnitude(POINTS, 0.5 - 1e-6)) / 2e-6, rel=1e-6)
+    assert slope.item() == pytest.approx(
+        (mag.magnitude(POINTS, 0.5 + 1e-6) - mag.magnitude(POINTS, 0.5 - 1e-6)) / 2e-6, rel=1e-6
+    )
 
 
 @pytest.mark.parametrize("points_type", [torch.float32, torch.float64])
@@ -169,14 +210,19 @@ def test_points_and_scale_of_different_precision(points_type, scale_type):
 
 def test_a_scale_may_be_trained():
     "Gradient steps on log t towards a magnitude of 10 reach it."
-    points, log_scale = torch.from_numpy(POINTS), torch.zeros((), dtype=torch.float64, requires_grad=True)
+    points, log_scale = (
+        torch.from_numpy(POINTS),
+        torch.zeros((), dtype=torch.float64, requires_grad=True),
+    )
     optimizer = torch.optim.Adam([log_scale], lr=0.1)
     for _ in range(150):
         optimizer.zero_grad()
         loss = (mag.magnitude(points, log_scale.exp()) - 10).square()
         loss.backward()
         optimizer.step()
-    assert loss < 1e-2 and mag.magnitude(POINTS, log_scale.exp().item()) == pytest.approx(10, abs=0.1)
+    assert loss < 1e-2 and mag.magnitude(POINTS, log_scale.exp().item()) == pytest.approx(
+        10, abs=0.1
+    )
 
 
 def test_no_grad_gives_no_graph():
@@ -193,14 +239,29 @@ def test_half_precision_differentiates():
     mag.magnitude(points).backward()
     exact = torch.from_numpy(POINTS.copy()).requires_grad_()
     mag.magnitude(exact).backward()
-    torch.testing.assert_close(points.grad.double(), exact.grad, rtol=1e-2, atol=1e-3)  # float16 keeps three digits
+    torch.testing.assert_close(
+        points.grad.double(), exact.grad, rtol=1e-2, atol=1e-3
+    )  # float16 keeps three digits
 
 
 # ---- metrics
 
 
-METRICS = ["cityblock", "l1", "manhattan", "euclidean", "l2", "cosine", "chebyshev", "canberra", "braycurtis",
-           "correlation", "seuclidean", "mahalanobis", "minkowski"]
+METRICS = [
+    "cityblock",
+    "l1",
+    "manhattan",
+    "euclidean",
+    "l2",
+    "cosine",
+    "chebyshev",
+    "canberra",
+    "braycurtis",
+    "correlation",
+    "seuclidean",
+    "mahalanobis",
+    "minkowski",
+]
 
 
 @pytest.mark.parametrize("metric", METRICS)
@@ -208,13 +269,19 @@ def test_metrics_of_scikit_learn(metric):
     points = np.abs(np.random.default_rng(1).standard_normal((20, 4))) + 0.1
     expected = pairwise_distances(points, metric=metric)
     np.fill_diagonal(expected, 0)
-    np.testing.assert_allclose(mag.distance_matrix(points, metric=metric), expected, rtol=0, atol=1e-13 * expected.max())
+    np.testing.assert_allclose(
+        mag.distance_matrix(points, metric=metric), expected, rtol=0, atol=1e-13 * expected.max()
+    )
     w = mag.weighting(points, 3.0, metric=metric)
     np.testing.assert_allclose(np.exp(-3 * expected) @ w, 1, rtol=0, atol=1e-9)
-    np.testing.assert_allclose(w, mag.weighting(expected, 3.0, metric="precomputed"), rtol=0, atol=1e-8 * np.abs(w).max())
+    np.testing.assert_allclose(
+        w, mag.weighting(expected, 3.0, metric="precomputed"), rtol=0, atol=1e-8 * np.abs(w).max()
+    )
 
 
-@pytest.mark.parametrize("metric", ["jaccard", "hamming", "dice", "rogerstanimoto", "russellrao", "yule"])
+@pytest.mark.parametrize(
+    "metric", ["jaccard", "hamming", "dice", "rogerstanimoto", "russellrao", "yule"]
+)
 def test_metrics_of_truth_values(metric):
     "As scikit-learn answers for booleans, or an error that says that the name is no metric on them; never a warning's guess."
     flags = np.random.default_rng(2).random((15, 12)) < 0.5
@@ -225,7 +292,9 @@ def test_metrics_of_truth_values(metric):
         return
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        np.testing.assert_allclose(mag.distance_matrix(flags, metric=metric), expected, rtol=0, atol=1e-12)
+        np.testing.assert_allclose(
+            mag.distance_matrix(flags, metric=metric), expected, rtol=0, atol=1e-12
+        )
 
 
 def test_haversine_is_the_great_circle():
@@ -258,8 +327,15 @@ def test_precomputed_equals_direct(as_tensors):
     distances = mag.distance_matrix(points)
     assert type(distances) is type(points)
     for function in (mag.weighting, mag.magnitude, mag.spread, mag.similarity_matrix):
-        np.testing.assert_allclose(function(distances, 0.7, metric="precomputed"), function(points, 0.7), rtol=0, atol=1e-11)
-    assert mag.choose_scale(distances, metric="precomputed") == pytest.approx(mag.choose_scale(points), rel=1e-3)
+        np.testing.assert_allclose(
+            function(distances, 0.7, metric="precomputed"),
+            function(points, 0.7),
+            rtol=0,
+            atol=1e-11,
+        )
+    assert mag.choose_scale(distances, metric="precomputed") == pytest.approx(
+        mag.choose_scale(points), rel=1e-3
+    )
 
 
 def test_rows_of_the_answer_belong_to_rows_of_the_input():
@@ -283,7 +359,9 @@ def test_an_inexact_answer_warns_with_the_remedy():
 
 def test_solve_agrees_with_weighting():
     solution = mag.solve(POINTS, 0.7)
-    assert isinstance(solution.value, np.ndarray) and solution.converged and solution.residual < 1e-13
+    assert (
+        isinstance(solution.value, np.ndarray) and solution.converged and solution.residual < 1e-13
+    )
     np.testing.assert_array_equal(solution.value, mag.weighting(POINTS, 0.7))
     assert solution.solver == mag.Cholesky() and "Cholesky" in solution.message
     indefinite = mag.solve(k32().points, 0.2, metric="precomputed")
@@ -303,7 +381,11 @@ def test_solve_of_several_scales_is_refused():
 def test_magnitude_function_spans_both_limits():
     curve = mag.magnitude_function(POINTS)
     scales, values = curve
-    assert scales.shape == values.shape == (50,) and (np.diff(scales) > 0).all() and curve.n_points == 30
+    assert (
+        scales.shape == values.shape == (50,)
+        and (np.diff(scales) > 0).all()
+        and curve.n_points == 30
+    )
     assert values[0] == pytest.approx(1, abs=0.05) and values[-1] == pytest.approx(30, abs=0.5)
     np.testing.assert_allclose(values, mag.magnitude(POINTS, scales), rtol=1e-12)
 
@@ -320,11 +402,17 @@ def test_magnitude_function_of_tensors_differentiates():
 
 def test_magnitude_function_at_a_pole():
     with pytest.warns(RuntimeWarning, match=f"no magnitude at scale {K32_POLE:g}"):
-        scales, values = mag.magnitude_function(k32().points, [0.1, K32_POLE, 1.0], metric="precomputed")
+        scales, values = mag.magnitude_function(
+            k32().points, [0.1, K32_POLE, 1.0], metric="precomputed"
+        )
     assert np.isnan(values[1])
-    np.testing.assert_allclose(np.array(values)[[0, 2]], [k32().magnitude(0.1), k32().magnitude(1.0)], rtol=1e-10)
+    np.testing.assert_allclose(
+        np.array(values)[[0, 2]], [k32().magnitude(0.1), k32().magnitude(1.0)], rtol=1e-10
+    )
     with pytest.warns(RuntimeWarning, match="no magnitude at scale"):
-        values = mag.magnitude_function(torch.from_numpy(k32().points), [K32_POLE, 1.0], metric="precomputed").values
+        values = mag.magnitude_function(
+            torch.from_numpy(k32().points), [K32_POLE, 1.0], metric="precomputed"
+        ).values
     assert values.dtype == torch.float64 and torch.isnan(values[0])
     assert values[1].item() == pytest.approx(k32().magnitude(1.0), rel=1e-10)
 
@@ -352,7 +440,9 @@ def test_choose_scale_is_covariant():
     t = mag.choose_scale(POINTS)
     assert isinstance(t, float) and t > 0
     for factor in (1e-6, 3.0, 1e5):
-        assert mag.choose_scale(POINTS * factor) == pytest.approx(t / factor, rel=1e-3)  # brentq stops at 1e-4 in log t
+        assert mag.choose_scale(POINTS * factor) == pytest.approx(
+            t / factor, rel=1e-3
+        )  # brentq stops at 1e-4 in log t
         assert mag.choose_scale(POINTS * factor + 7 * factor) == pytest.approx(t / factor, rel=1e-3)
 
 
@@ -370,11 +460,21 @@ def test_choose_scale_by_convergence_and_default():
 
 
 def test_choose_scale_ignores_copies():
-    assert mag.choose_scale(np.repeat(POINTS, 3, 0)) == pytest.approx(mag.choose_scale(POINTS), rel=1e-3)
+    assert mag.choose_scale(np.repeat(POINTS, 3, 0)) == pytest.approx(
+        mag.choose_scale(POINTS), rel=1e-3
+    )
 
 
-@pytest.mark.parametrize("points", [POINTS.tolist(), torch.from_numpy(POINTS).float(), pd.DataFrame(POINTS),
-                                    torch.nn.Parameter(torch.from_numpy(POINTS))], ids=lambda p: type(p).__name__)
+@pytest.mark.parametrize(
+    "points",
+    [
+        POINTS.tolist(),
+        torch.from_numpy(POINTS).float(),
+        pd.DataFrame(POINTS),
+        torch.nn.Parameter(torch.from_numpy(POINTS)),
+    ],
+    ids=lambda p: type(p).__name__,
+)
 def test_choose_scale_takes_any_container(points):
     t = mag.choose_scale(points)
     assert type(t) is float and t == pytest.approx(mag.choose_scale(POINTS), rel=1e-3)
@@ -383,10 +483,16 @@ def test_choose_scale_takes_any_container(points):
 def test_choose_scale_by_another_metric():
     t = mag.choose_scale(POINTS, metric="cityblock")
     n = len(np.unique(POINTS, axis=0))
-    assert (mag.magnitude(POINTS, t, metric="cityblock") - 1) / (n - 1) == pytest.approx(0.05, rel=1e-3)
+    assert (mag.magnitude(POINTS, t, metric="cityblock") - 1) / (n - 1) == pytest.approx(
+        0.05, rel=1e-3
+    )
 
 
-@pytest.mark.parametrize("given", [(k32().points, "precomputed"), (POINTS[:25] + 3, "chebyshev")], ids=["K_{3,2}", "chebyshev"])
+@pytest.mark.parametrize(
+    "given",
+    [(k32().points, "precomputed"), (POINTS[:25] + 3, "chebyshev")],
+    ids=["K_{3,2}", "chebyshev"],
+)
 @pytest.mark.parametrize("fraction", [0.05, 0.3, 0.6])
 def test_choose_scale_does_not_mistake_a_pole_for_an_answer(given, fraction):
     "Where the magnitude jumps from −∞ to ∞ it changes sign without ever taking the value that was asked for."
@@ -397,7 +503,9 @@ def test_choose_scale_does_not_mistake_a_pole_for_an_answer(given, fraction):
         assert "scale" in str(error)
         return
     n = len(np.unique(points, axis=0))
-    assert (mag.magnitude(points, t, metric=metric) - 1) / (n - 1) == pytest.approx(fraction, rel=1e-2)
+    assert (mag.magnitude(points, t, metric=metric) - 1) / (n - 1) == pytest.approx(
+        fraction, rel=1e-2
+    )
 
 
 def test_a_hopeless_space_is_not_sent_to_a_solver_that_was_tried():
@@ -409,30 +517,40 @@ def test_a_hopeless_space_is_not_sent_to_a_solver_that_was_tried():
 
 def test_choose_scale_of_two_points():
     "1 + tanh(t d / 2) = 1 + fraction has a closed solution."
-    assert mag.choose_scale([[0.0], [3.0]], fraction=0.4) == pytest.approx(2 * np.arctanh(0.4) / 3, rel=1e-3)
+    assert mag.choose_scale([[0.0], [3.0]], fraction=0.4) == pytest.approx(
+        2 * np.arctanh(0.4) / 3, rel=1e-3
+    )
 
 
 def test_the_growth_of_two_points_has_its_peak_where_the_formula_has():
     x = np.linspace(0.01, 10, 100_001)  # t d / 2 in 1 + tanh(t d / 2)
     slope = x / np.cosh(x) ** 2 / (1 + np.tanh(x))
     expected = 2 * x[slope.argmax()] / 3
-    assert mag.choose_scale([[0.0], [3.0]], "growth") == pytest.approx(expected, rel=0.15)  # the grid's step in log t is 0.05 to 0.1
+    assert mag.choose_scale([[0.0], [3.0]], "growth") == pytest.approx(
+        expected, rel=0.15
+    )  # the grid's step in log t is 0.05 to 0.1
 
 
 def test_the_growth_is_largest_at_the_scale_it_chooses():
     t = mag.choose_scale(POINTS, "growth")
 
     def slope(t):
-        return np.log(mag.magnitude(POINTS, 1.1 * t) / mag.magnitude(POINTS, t / 1.1)) / (2 * np.log(1.1))
+        return np.log(mag.magnitude(POINTS, 1.1 * t) / mag.magnitude(POINTS, t / 1.1)) / (
+            2 * np.log(1.1)
+        )
 
-    assert type(t) is float and all(slope(t) > slope(factor * t) - 1e-3 for factor in (0.1, 0.5, 0.8, 1.25, 2, 10))
+    assert type(t) is float and all(
+        slope(t) > slope(factor * t) - 1e-3 for factor in (0.1, 0.5, 0.8, 1.25, 2, 10)
+    )
 
 
 @pytest.mark.parametrize("factor", [1e-6, 3.0, 1e5])
 def test_the_growth_is_covariant_and_ignores_copies(factor):
     t = mag.choose_scale(POINTS, "growth")
     assert mag.choose_scale(POINTS * factor, "growth") == pytest.approx(t / factor, rel=1e-6)
-    assert mag.choose_scale(np.repeat(POINTS, 2, 0) * factor, "growth") == pytest.approx(t / factor, rel=0.1)  # another grid
+    assert mag.choose_scale(np.repeat(POINTS, 2, 0) * factor, "growth") == pytest.approx(
+        t / factor, rel=0.1
+    )  # another grid
 
 
 def test_a_function_of_the_scale_is_minimised_around_the_default():
@@ -447,14 +565,18 @@ def test_a_function_of_the_scale_is_minimised_around_the_default():
     assert all(type(t) is float for t in tried)
 
 
-@pytest.mark.parametrize("scales", [[1, 2, 4], np.array([1.0, 2.0, 4.0]), torch.tensor([1.0, 2.0, 4.0]), range(1, 5)])
+@pytest.mark.parametrize(
+    "scales", [[1, 2, 4], np.array([1.0, 2.0, 4.0]), torch.tensor([1.0, 2.0, 4.0]), range(1, 5)]
+)
 def test_a_function_of_the_scale_is_tried_at_the_scales_given(scales):
     t = mag.choose_scale(POINTS, lambda t: torch.tensor((t - 1.9) ** 2), scales=scales)
     assert type(t) is float and t == 2.0
 
 
 def test_a_scale_where_the_function_fails_does_not_count():
-    assert mag.choose_scale(POINTS, lambda t: float("nan") if t < 3 else t, scales=[1, 2, 3, 4]) == 3
+    assert (
+        mag.choose_scale(POINTS, lambda t: float("nan") if t < 3 else t, scales=[1, 2, 3, 4]) == 3
+    )
     with pytest.raises(ValueError, match="NaN at every scale"):
         mag.choose_scale(POINTS, lambda t: np.nan, scales=[1, 2])
 
@@ -497,7 +619,9 @@ def test_dimension_of_unconnected_parts():
     expected = 2 * q / (1 + q) ** 2 / (1 + 2 / (1 + q))
     assert mag.magnitude_dimension(D, metric="precomputed") == pytest.approx(expected, rel=1e-12)
     t = torch.tensor(1.0, dtype=torch.float64, requires_grad=True)
-    (slope,) = torch.autograd.grad(mag.magnitude_dimension(torch.from_numpy(D), t, metric="precomputed"), t)
+    (slope,) = torch.autograd.grad(
+        mag.magnitude_dimension(torch.from_numpy(D), t, metric="precomputed"), t
+    )
     assert torch.isfinite(slope)
 
 
@@ -515,7 +639,9 @@ def test_adding_and_removing_in_any_order(metric):
             index[0] -= len(points)  # counted from the end
             points, space = np.delete(points, index, 0), space.remove(index)
         np.testing.assert_allclose(space.points, points)
-        np.testing.assert_allclose(space.weighting, mag.weighting(points, 0.7, metric=metric), atol=1e-10)
+        np.testing.assert_allclose(
+            space.weighting, mag.weighting(points, 0.7, metric=metric), atol=1e-10
+        )
         assert len(space) == len(points) and space.magnitude == pytest.approx(space.weighting.sum())
     assert f"n={len(points)}" in repr(space)
 
@@ -524,7 +650,9 @@ def test_deficit_is_zero_on_the_points_and_one_far_away():
     points = np.random.default_rng(1).normal(size=(50, 2))
     space = mag.WeightedSpace(points).remove([3, 4])
     np.testing.assert_allclose(space.deficit(space.points), 0, atol=1e-12)
-    assert np.abs(space.deficit(points[3:5])).min() > 1e-6 and space.deficit([[100.0, 0.0]]) == pytest.approx(1)
+    assert np.abs(space.deficit(points[3:5])).min() > 1e-6 and space.deficit(
+        [[100.0, 0.0]]
+    ) == pytest.approx(1)
     tensor = space.deficit(torch.from_numpy(points).float())
     assert isinstance(tensor, torch.Tensor) and tensor.shape == (50,)
     back = space.add(points[3:5])  # points that were there before
@@ -558,7 +686,11 @@ def test_weighted_space_refuses():
 def test_many_points_get_conjugate_gradients_and_the_message_says_why():
     points = np.random.default_rng(0).normal(size=(5100, 2)) * 20
     answer = mag.solve(points)
-    assert isinstance(answer.solver, mag.ConjugateGradient) and answer.converged and "5,100 points" in answer.message
+    assert (
+        isinstance(answer.solver, mag.ConjugateGradient)
+        and answer.converged
+        and "5,100 points" in answer.message
+    )
     assert isinstance(mag.solve(points[:1900]).solver, mag.Cholesky)
     distances = mag.distance_matrix(points)
     assert isinstance(mag.solve(distances, metric="precomputed").solver, mag.Cholesky)
@@ -597,10 +729,14 @@ def test_twins_that_rounding_cannot_tell_apart_share_their_weight(seed, shift):
     answer = mag.solve(np.vstack([points, points[:3] + shift]))
     assert answer.converged
     np.testing.assert_allclose(answer.value[300:], answer.value[:3], rtol=1e-6, atol=1e-9)
-    np.testing.assert_allclose(answer.value[:3] + answer.value[300:], mag.weighting(points)[:3], atol=1e-8)
+    np.testing.assert_allclose(
+        answer.value[:3] + answer.value[300:], mag.weighting(points)[:3], atol=1e-8
+    )
 
 
 def test_cholesky_does_not_believe_a_pivot_of_the_size_of_rounding():
     points = mag.datasets.disc(300, random_state=0)
-    with pytest.raises(mag.NotPositiveDefiniteError, match="points nearly coincide.*solver=None, which merges them"):
+    with pytest.raises(
+        mag.NotPositiveDefiniteError, match="points nearly coincide.*solver=None, which merges them"
+    ):
         mag.weighting(np.vstack([points, points[:1] + [3e-16, 0]]), solver=mag.Cholesky())

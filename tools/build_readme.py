@@ -39,9 +39,13 @@ def output_text(output: dict) -> str:
     if output["output_type"] == "stream":
         return joined(output["text"]) if output["name"] == "stdout" else ""
     if output["output_type"] == "error":
-        raise ValueError(f"nbs/index.ipynb holds an error output ({output['ename']}): mend its cell and run it again.")
+        raise ValueError(
+            f"nbs/index.ipynb holds an error output ({output['ename']}): mend its cell and run it again."
+        )
     if any(kind.startswith("image/") for kind in output["data"]):
-        raise ValueError("nbs/index.ipynb makes a picture, which README.md cannot hold: save it and link to the file.")
+        raise ValueError(
+            "nbs/index.ipynb makes a picture, which README.md cannot hold: save it and link to the file."
+        )
     return joined(output["data"].get("text/plain", ""))
 
 
@@ -60,14 +64,20 @@ def to_markdown(notebook: dict) -> str:
     blocks = [header]
     for cell in notebook["cells"]:
         is_prose = cell["cell_type"] == "markdown"
-        blocks.append(relink(joined(cell["source"])).strip() if is_prose else code_to_markdown(cell))
+        blocks.append(
+            relink(joined(cell["source"])).strip() if is_prose else code_to_markdown(cell)
+        )
     return "\n\n".join(block for block in blocks if block) + "\n"
 
 
 def main(arguments: list[str] | None = None) -> int:
     """The exit status: 1 when `--check` finds README.md stale, else 0."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 and a diff when it is stale")
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help="write nothing; exit with 1 and a diff when it is stale",
+    )
     check = parser.parse_args(arguments).check
     made = to_markdown(json.loads(notebook_path.read_text(encoding="utf-8")))
     if not check:
@@ -75,7 +85,9 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     found = readme_path.read_text(encoding="utf-8") if readme_path.exists() else ""
     lines = (text.splitlines(keepends=True) for text in (found, made))
-    sys.stdout.writelines(difflib.unified_diff(*lines, "README.md as it is", "README.md from nbs/index.ipynb"))
+    sys.stdout.writelines(
+        difflib.unified_diff(*lines, "README.md as it is", "README.md from nbs/index.ipynb")
+    )
     return int(found != made)
 
 

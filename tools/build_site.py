@@ -24,7 +24,11 @@ import jinja2
 from sphinx.cmd.build import main as sphinx_build
 
 root = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(root), str(root / "docs"), str(root / "tools")]  # the package as it is here, and the two beside this file
+sys.path[:0] = [
+    str(root),
+    str(root / "docs"),
+    str(root / "tools"),
+]  # the package as it is here, and the two beside this file
 
 import hero
 import package_map
@@ -54,7 +58,14 @@ def notebook(name: str) -> dict:
 
 def chapters() -> dict[str, str]:
     """The stems of the numbered notebooks, in order, with their titles."""
-    prose = {path.stem: "\n".join(joined(c["source"]) for c in notebook(path.stem)["cells"] if c["cell_type"] == "markdown") for path in sorted((root / "nbs").glob("[0-9]*.ipynb"))}
+    prose = {
+        path.stem: "\n".join(
+            joined(c["source"])
+            for c in notebook(path.stem)["cells"]
+            if c["cell_type"] == "markdown"
+        )
+        for path in sorted((root / "nbs").glob("[0-9]*.ipynb"))
+    }
     return {name: heading.search(text)[1] for name, text in prose.items()}
 
 
@@ -66,7 +77,11 @@ def short(name: str, title: str) -> str:
 
 def module_of(name: str) -> str | None:
     """The module that a notebook makes."""
-    found = re.search(r"^#\|\s*default_exp\s+(\w+)", "\n".join(joined(c["source"]) for c in notebook(name)["cells"] if c["cell_type"] == "code"), re.MULTILINE)
+    found = re.search(
+        r"^#\|\s*default_exp\s+(\w+)",
+        "\n".join(joined(c["source"]) for c in notebook(name)["cells"] if c["cell_type"] == "code"),
+        re.MULTILINE,
+    )
     return found and found[1]
 
 
@@ -74,8 +89,18 @@ def defined(source: str) -> list[str]:
     """The public names that a cell defines."""
     names = []
     for node in ast.parse(source).body:
-        targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
-        names += [node.name] if hasattr(node, "name") else [target.id for target in targets if isinstance(target, ast.Name)]
+        targets = (
+            node.targets
+            if isinstance(node, ast.Assign)
+            else [node.target]
+            if isinstance(node, ast.AnnAssign)
+            else []
+        )
+        names += (
+            [node.name]
+            if hasattr(node, "name")
+            else [target.id for target in targets if isinstance(target, ast.Name)]
+        )
     return [name for name in names if not name.startswith("_")]
 
 
@@ -105,18 +130,28 @@ def shown_code(cell: dict, module: str | None, section: str) -> list[dict]:
         return []
     cell["outputs"] = shown_outputs(cell["outputs"])
     said = alternative.search(source)
-    cell["metadata"]["mystnb"] = {"image": {"alt": said[1].strip("\"' ") if said else f"Figure: {section}"}}
-    cell["metadata"]["tags"] = ["exported"] * bool(exported.search(source)) + ["hide-input"] * only_imports(cell["source"])
+    cell["metadata"]["mystnb"] = {
+        "image": {"alt": said[1].strip("\"' ") if said else f"Figure: {section}"}
+    }
+    cell["metadata"]["tags"] = ["exported"] * bool(exported.search(source)) + [
+        "hide-input"
+    ] * only_imports(cell["source"])
     if not exported.search(source):
         return [cell]
     targets = "\n".join(f"(def-{module}-{name})=" for name in defined(cell["source"]))
-    return ([{"cell_type": "markdown", "id": f"{cell['id']}-names", "metadata": {}, "source": targets}] if targets else []) + [cell]
+    return (
+        [{"cell_type": "markdown", "id": f"{cell['id']}-names", "metadata": {}, "source": targets}]
+        if targets
+        else []
+    ) + [cell]
 
 
 def facts(name: str) -> str:
     """The line under a notebook's title: which it is, what it makes, where to get it."""
     module = module_of(name)
-    makes = f" · makes [`magnitude_ae.{module}`](../reference/{module}.md)" if module else " · a study"
+    makes = (
+        f" · makes [`magnitude_ae.{module}`](../reference/{module}.md)" if module else " · a study"
+    )
     return f"\n```{{container}} facts\nNotebook {name[:2]}{makes} · {{download}}`download <../download/{name}.ipynb>`\n```\n"
 
 
@@ -130,7 +165,10 @@ def page_of_notebook(name: str) -> dict:
         text = relinked(joined(cell["source"]), "nbs")
         if not section:  # the first prose: title, then one sentence
             text = re.sub(r"\A(# .+\n\n> .+(?:\n|\Z))", lambda start: start[1] + facts(name), text)
-        section = ([section] + [re.sub(r"[`$*]", "", words) for words in heading.findall(fenced.sub("", text))])[-1]
+        section = (
+            [section]
+            + [re.sub(r"[`$*]", "", words) for words in heading.findall(fenced.sub("", text))]
+        )[-1]
         page["cells"].append({**cell, "source": text})
     return page
 
@@ -152,26 +190,48 @@ def relinked(markdown: str, folder: str) -> str:
         anchor = anchor and "#" + slug(anchor[1:])
         if path in ("nbs/index.ipynb", "README.md"):
             return f"[{text}]({posixpath.relpath('index.md', folder)}{anchor})"
-        if picture or is_page(path) or (root / path).is_file() and (root / path).stat().st_size < largest_copy:
+        if (
+            picture
+            or is_page(path)
+            or (root / path).is_file()
+            and (root / path).stat().st_size < largest_copy
+        ):
             return f"{picture}[{text}]({target}{anchor})"
         if not (root / path).exists():
-            raise FileNotFoundError(f"a page of {folder or 'the root'} links to {target}, which is not there")
+            raise FileNotFoundError(
+                f"a page of {folder or 'the root'} links to {target}, which is not there"
+            )
         return f"`{path}`" if text in (path, posixpath.basename(path)) else f"{text} (`{path}`)"
 
-    return "".join(part if part.startswith("`") else link.sub(resolved, part) for part in fenced.split(markdown))
+    return "".join(
+        part if part.startswith("`") else link.sub(resolved, part)
+        for part in fenced.split(markdown)
+    )
 
 
 def is_page(path: str) -> bool:
     """Whether the site makes a page of this file."""
-    return path.startswith("nbs/") and path[4:-6] in chapters() or path in ("CONTRIBUTING.md", "CHANGELOG.md")
+    return (
+        path.startswith("nbs/")
+        and path[4:-6] in chapters()
+        or path in ("CONTRIBUTING.md", "CHANGELOG.md")
+    )
 
 
 def copy_linked(stage: Path) -> None:
     """Copies the files of the repository that pages of `stage` link to, where the pages expect them."""
     for page in [*stage.glob("*.md"), *stage.glob("nbs/*.ipynb")]:
-        text = page.read_text(encoding="utf-8") if page.suffix == ".md" else "\n".join(joined(c["source"]) for c in json.loads(page.read_text(encoding="utf-8"))["cells"])
+        text = (
+            page.read_text(encoding="utf-8")
+            if page.suffix == ".md"
+            else "\n".join(
+                joined(c["source"]) for c in json.loads(page.read_text(encoding="utf-8"))["cells"]
+            )
+        )
         for _, _, target, _ in link.findall(fenced.sub("", text)):
-            path = posixpath.normpath(posixpath.join(page.parent.relative_to(stage).as_posix(), target))
+            path = posixpath.normpath(
+                posixpath.join(page.parent.relative_to(stage).as_posix(), target)
+            )
             if (root / path).is_file() and not (stage / path).exists():
                 (stage / path).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(root / path, stage / path)
@@ -196,7 +256,11 @@ def public() -> dict[str, tuple[str, str, str]]:
             module = name if inspect.ismodule(value) else mag._NAMES[name]
             item = getattr(value, part) if inspect.ismodule(value) else value
             if callable(item):
-                found[f"{name}.{part}" if inspect.ismodule(value) else name] = module, part, first_sentence(item)
+                found[f"{name}.{part}" if inspect.ismodule(value) else name] = (
+                    module,
+                    part,
+                    first_sentence(item),
+                )
     return found
 
 
@@ -220,32 +284,57 @@ def reference_page(module: str, name: str) -> str:
 @cache
 def sections() -> dict[str, str]:
     """The index notebook by its headings, links made for a page at the root; what stands before the first is called "start"."""
-    text = "\n\n".join(joined(c["source"]) for c in notebook("index")["cells"] if c["cell_type"] == "markdown")
+    text = "\n\n".join(
+        joined(c["source"]) for c in notebook("index")["cells"] if c["cell_type"] == "markdown"
+    )
     parts = re.split(r"^## (.+)$", relink(text), flags=re.MULTILINE)
-    return {"start": parts[0].strip()} | {title: body.strip() for title, body in zip(parts[1::2], parts[2::2])}
+    return {"start": parts[0].strip()} | {
+        title: body.strip() for title, body in zip(parts[1::2], parts[2::2])
+    }
 
 
 def opening() -> dict[str, str]:
     """What stands before the first heading of the index notebook: title, sentence, picture with its caption, and the other words."""
     parts = sections()["start"].split("\n\n")
     picture = next(k for k, part in enumerate(parts) if part.startswith("!["))
-    return {"title": parts[0], "sentence": parts[1], "picture": "\n\n".join(parts[picture : picture + 2]), "words": "\n\n".join(parts[2:picture] + parts[picture + 2 :])}
+    return {
+        "title": parts[0],
+        "sentence": parts[1],
+        "picture": "\n\n".join(parts[picture : picture + 2]),
+        "words": "\n\n".join(parts[2:picture] + parts[picture + 2 :]),
+    }
 
 
 def example() -> str:
     """The index notebook's code with what it printed."""
-    cell = next(c for c in notebook("index")["cells"] if c["cell_type"] == "code" and not hidden.search(joined(c["source"])))
-    printed = "".join(joined(output["text"]) for output in cell["outputs"] if output.get("name") == "stdout")
+    cell = next(
+        c
+        for c in notebook("index")["cells"]
+        if c["cell_type"] == "code" and not hidden.search(joined(c["source"]))
+    )
+    printed = "".join(
+        joined(output["text"]) for output in cell["outputs"] if output.get("name") == "stdout"
+    )
     return f"```python\n{directive.sub('', joined(cell['source'])).strip()}\n```\n\n```text\n{printed.rstrip()}\n```"
 
 
 def found(name: str, pattern: str) -> str:
     """What a notebook's outputs say, by a pattern with one group: numbers are written once, by the cell that computes them."""
-    outputs = [output for c in notebook(name)["cells"] if c["cell_type"] == "code" for output in c["outputs"]]
-    text = "\n".join(joined(output.get("text") or output.get("data", {}).get("text/plain", "")) for output in outputs)
+    outputs = [
+        output
+        for c in notebook(name)["cells"]
+        if c["cell_type"] == "code"
+        for output in c["outputs"]
+    ]
+    text = "\n".join(
+        joined(output.get("text") or output.get("data", {}).get("text/plain", ""))
+        for output in outputs
+    )
     matches = set(re.findall(pattern, text, re.MULTILINE))
     if len(matches) != 1:
-        raise ValueError(f"the outputs of nbs/{name}.ipynb say {sorted(matches) or 'nothing'} for {pattern!r}; mend the pattern in docs/findings.py")
+        raise ValueError(
+            f"the outputs of nbs/{name}.ipynb say {sorted(matches) or 'nothing'} for {pattern!r}; mend the pattern in docs/findings.py"
+        )
     return matches.pop()
 
 
@@ -253,13 +342,21 @@ def power(number: str) -> str:
     """A number as people write it: 0.025, or a power of ten where there would be many zeros."""
     value = float(number)
     digits, exponent = f"{value:.1e}".split("e")
-    return f"${float(digits):g}\\cdot10^{{{int(exponent)}}}$" if abs(value) < 1e-4 else f"{value:.2g}".replace("-", "−")
+    return (
+        f"${float(digits):g}\\cdot10^{{{int(exponent)}}}$"
+        if abs(value) < 1e-4
+        else f"{value:.2g}".replace("-", "−")
+    )
 
 
 def see(name: str, part: str | None = None) -> str:
     """A link to a notebook, or to the cell in it that defines a public name."""
     words = short(name, chapters()[name])
-    return f"{{ref}}`{words} <def-{module_of(name)}-{part}>`" if part else f"[{words}](nbs/{name}.ipynb)"
+    return (
+        f"{{ref}}`{words} <def-{module_of(name)}-{part}>`"
+        if part
+        else f"[{words}](nbs/{name}.ipynb)"
+    )
 
 
 def inline_map() -> str:
@@ -269,7 +366,12 @@ def inline_map() -> str:
 
 def fill(text: str) -> str:
     """A page of docs/ with its blanks filled in."""
-    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True, comment_start_string="{##", comment_end_string="##}")
+    environment = jinja2.Environment(
+        undefined=jinja2.StrictUndefined,
+        keep_trailing_newline=True,
+        comment_start_string="{##",
+        comment_end_string="##}",
+    )
     environment.filters["short"] = lambda name: short(name, chapters()[name])
     book = [name for name in chapters() if module_of(name)]
     return environment.from_string(text).render(
@@ -283,36 +385,66 @@ def fill(text: str) -> str:
 
 def gather(stage: Path) -> None:
     """Everything that Sphinx is to read, in the folder `stage`."""
-    shutil.copytree(root / "docs", stage, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__", "*.svg"))
+    shutil.copytree(
+        root / "docs",
+        stage,
+        dirs_exist_ok=True,
+        ignore=shutil.ignore_patterns("__pycache__", "*.svg"),
+    )
     for folder in ("nbs", "download"):
         (stage / folder).mkdir()
     for page in stage.glob("**/*.md"):
         page.write_text(fill(page.read_text(encoding="utf-8")), encoding="utf-8")
     for name in ("CONTRIBUTING.md", "CHANGELOG.md"):
-        (stage / name).write_text(relinked((root / name).read_text(encoding="utf-8"), ""), encoding="utf-8")
+        (stage / name).write_text(
+            relinked((root / name).read_text(encoding="utf-8"), ""), encoding="utf-8"
+        )
     for name in chapters():
         shutil.copyfile(root / "nbs" / f"{name}.ipynb", stage / "download" / f"{name}.ipynb")
-        (stage / "nbs" / f"{name}.ipynb").write_text(json.dumps(page_of_notebook(name)), encoding="utf-8")
+        (stage / "nbs" / f"{name}.ipynb").write_text(
+            json.dumps(page_of_notebook(name)), encoding="utf-8"
+        )
     for module, name in modules().items():
         importlib.import_module(f"magnitude_ae.{module}")
-        (stage / "reference" / f"{module}.md").write_text(reference_page(module, name), encoding="utf-8")
+        (stage / "reference" / f"{module}.md").write_text(
+            reference_page(module, name), encoding="utf-8"
+        )
     copy_linked(stage)
     hero.draw().savefig(stage / "_static" / "hero.png", dpi=160)
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Builds the site; the exit status is Sphinx's."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=root / "_site", help="folder to make, replaced if it is there (default: _site)")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=root / "_site",
+        help="folder to make, replaced if it is there (default: _site)",
+    )
     out, start = parser.parse_args(arguments).out, time.perf_counter()
     if out.exists() and not (out / "searchindex.js").exists() and any(out.iterdir()):
         parser.error(f"{out} holds something else than a site; name another folder")
     with tempfile.TemporaryDirectory() as folder:
         stage, built = Path(folder) / "source", Path(folder) / "site"
         gather(stage)
-        status = sphinx_build(["-W", "--keep-going", "-q", "-d", str(Path(folder) / "doctrees"), str(stage), str(built)])
+        status = sphinx_build(
+            [
+                "-W",
+                "--keep-going",
+                "-q",
+                "-d",
+                str(Path(folder) / "doctrees"),
+                str(stage),
+                str(built),
+            ]
+        )
         if status == 0:
-            for path in (built / "_static" / "mathjax").iterdir():  # of MathJax, what draws TeX as SVG
+            for path in (
+                built / "_static" / "mathjax"
+            ).iterdir():  # of MathJax, what draws TeX as SVG
                 if path.name not in ("tex-svg.js", "input"):
                     shutil.rmtree(path) if path.is_dir() else path.unlink()
             shutil.rmtree(out, ignore_errors=True)
