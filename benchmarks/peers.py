@@ -11,7 +11,14 @@ several tolerances, since theirs are not residuals. magnipy gives the magnitudes
 and beside `mag.magnitude_function`.
 """
 
-import argparse, json, platform, subprocess, sys, tempfile, time, venv
+import argparse
+import json
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+import venv
 from pathlib import Path
 from statistics import median
 
@@ -107,6 +114,7 @@ def magnipy_function(x):
 
 def our_function(x):
     import numpy as np
+
     import magnitude_ae as mag
 
     return mag.magnitude_function(x, np.geomspace(0.01, 100, 50)).values
@@ -187,6 +195,7 @@ def run(name, environment, x, args, folder):
 def main():
     import numpy as np
     import torch
+
     import magnitude_ae as mag
     from magnitude_ae.similarity import _halving
     from magnitude_ae.solvers import residual

@@ -8,10 +8,15 @@ with `mag.Cholesky()`, everything from points to gradient included in all three.
 size is measured against float64 LU and stored beside the times.
 """
 
-import argparse, json, platform, time
+import argparse
+import json
+import platform
+import time
 from pathlib import Path
 from statistics import median
+
 import torch
+
 import magnitude_ae as mag
 from magnitude_ae import datasets
 

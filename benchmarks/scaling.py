@@ -11,11 +11,21 @@ with a random cotangent. Peak memory is what the interpreter grew by. The residu
 the error of weighting and gradient is against conjugate gradients in float64 (residual 1e-10), up to 20,000 points.
 """
 
-import argparse, gzip, json, os, platform, resource, subprocess, sys, time
+import argparse
+import gzip
+import json
+import os
+import platform
+import resource
+import subprocess
+import sys
+import time
 from pathlib import Path
 from statistics import median
+
 import numpy as np
 import torch
+
 import magnitude_ae as mag
 from magnitude_ae import datasets, fast_solvers
 from magnitude_ae.solvers import residual

@@ -7,8 +7,9 @@ import re
 import textwrap
 import tokenize
 
-import magnitude_ae as mag
 from build_site import chapters, modules
+
+import magnitude_ae as mag
 
 project = "magnitude_ae"
 author = "The magnitude_ae developers"

@@ -10,24 +10,29 @@ import math
 import numbers
 from dataclasses import dataclass
 from typing import Any
+
 import numpy as np
 import torch
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
+
 from magnitude_ae.similarity import (
     Similarity,
-    distinct,
-    free_bytes,
-    require_memory,
-    _Tiles,
     _halving,
     _pullback,
     _roomy,
+    _Tiles,
+    distinct,
+    free_bytes,
+    require_memory,
 )
-from .solvers import TOLERANCE, Factor, NotPositiveDefiniteError, Solution, Solver
 from magnitude_ae.solvers import (
-    residual,
+    TOLERANCE,
+    Factor,
+    NotPositiveDefiniteError,
+    Solution,
+    Solver,
     _check_count,
     _from_groups,
     _indefinite,
@@ -35,6 +40,7 @@ from magnitude_ae.solvers import (
     _sample,
     _shift,
     _to_groups,
+    residual,
 )
 
 # %% ../nbs/04_fast_solvers.ipynb #f4597509
@@ -1181,7 +1187,7 @@ class _Hierarchy:
         self.real = (index >= 0).flatten()
         require_memory(
             24 * index.numel() * index.shape[1],
-            "leaves of {} points do not fit in memory; lower leaf_size".format(index.shape[1]),
+            f"leaves of {index.shape[1]} points do not fit in memory; lower leaf_size",
             core.device,
         )
         K = _blocks(core, index, shift)[2]

@@ -10,8 +10,9 @@ __all__ = ['as_tensor', 'check_finite', 'restore', 'check_metric', 'check_distan
 # %% ../nbs/00_magnitude.ipynb #a583fa09
 import math
 import numbers
-from typing import Any
 import warnings
+from typing import Any
+
 import numpy as np
 import psutil
 import torch

@@ -12,9 +12,11 @@ import numbers
 import warnings
 from dataclasses import dataclass
 from typing import Any
+
 import numpy as np
 import torch
-from .similarity import Similarity, as_vectors, distinct, _filled, _pullback
+
+from .similarity import Similarity, _filled, _pullback, as_vectors, distinct
 
 # %% ../nbs/03_solvers.ipynb #fa042dc4
 def residual(

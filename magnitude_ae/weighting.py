@@ -10,23 +10,27 @@ __all__ = ['weighting', 'magnitude', 'solve', 'MagnitudeFunction', 'magnitude_fu
 import math
 import numbers
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Callable
+from typing import Any
+
 import numpy as np
 import torch
 from scipy.optimize import brentq
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
+
+from .fast_solvers import ConjugateGradient
 from magnitude_ae.similarity import (
     Similarity,
+    _pairwise,
+    _pullback,
     as_tensor,
     check_finite,
+    distinct,
     free_bytes,
     require_memory,
     restore,
-    distinct,
-    _pairwise,
-    _pullback,
 )
 from magnitude_ae.solvers import (
     LU,
@@ -39,7 +43,6 @@ from magnitude_ae.solvers import (
     _shift,
     _substitute,
 )
-from .fast_solvers import ConjugateGradient
 
 # %% ../nbs/05_weighting.ipynb #38ea4ce7
 _MANY, _MANY_IN_SPACE = (

@@ -7,9 +7,9 @@ their differences and the squares of these are exact in float32 too, and every e
 `KNOWN` is a list for `pytest.mark.parametrize`, `known_spaces()` a Hypothesis strategy.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from decimal import Decimal, localcontext
-from typing import Callable
 
 import numpy as np
 from hypothesis import strategies as st

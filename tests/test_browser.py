@@ -55,7 +55,7 @@ def workplace(tmp_path_factory):
         "pyproject.toml",
         "setup.py",
         "voila.json",
-        "nbs/13_explore.ipynb",
+        "nbs/90_explore.ipynb",
     ):
         shutil.copy(root / name, folder / name)
     return folder
@@ -67,7 +67,7 @@ def lab(browser, workplace, tmp_path_factory):
     demand("jupyterlab")
     with jupyterlab(workplace / "nbs", tmp_path_factory.mktemp("jupyterlab")) as server:
         page = browser.new_page(viewport={"width": 1400, "height": 1000})
-        open_notebook(page, server, "13_explore.ipynb")
+        open_notebook(page, server, "90_explore.ipynb")
         page.outputs = run_all(page)
         yield page
         assert not page.errors
@@ -315,7 +315,7 @@ def test_both_themes_can_be_read(lab, explorer, shot, theme):
 
 def test_voila_serves_the_notebook_as_an_app(browser, workplace, tmp_path, shot):
     demand("voila")
-    with voila(workplace, "nbs/13_explore.ipynb", tmp_path) as server:
+    with voila(workplace, "nbs/90_explore.ipynb", tmp_path) as server:
         page = browser.new_page(viewport={"width": 1400, "height": 1000})
         page.goto(server.url, timeout=240_000)
         scale = page.locator(".magnitude-scale").first

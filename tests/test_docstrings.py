@@ -86,7 +86,7 @@ def parameters(value):
 @every
 def test_one_line_says_what_it_gives(name):
     first = inspect.getdoc(PUBLIC[name]).split("\n")[0]
-    assert 20 < len(first) and re.match(r"[A-Zζv0-9\"‖`]", first) and "." in first
+    assert len(first) > 20 and re.match(r"[A-Zζv0-9\"‖`]", first) and "." in first
 
 
 @every

@@ -824,7 +824,7 @@ def test_exploring_takes_no_pyplot():
 
 def test_the_notebook_carries_stills_and_no_orphaned_widgets():
     """A widget view without its state is shown as an error where there is no kernel: after running the notebook, take them out."""
-    notebook = json.loads((root / "nbs" / "13_explore.ipynb").read_text(encoding="utf-8"))
+    notebook = json.loads((root / "nbs" / "90_explore.ipynb").read_text(encoding="utf-8"))
     outputs = [output for cell in notebook["cells"] for output in cell.get("outputs", [])]
     kinds = [set(output.get("data", {})) for output in outputs]
     assert "widgets" not in notebook["metadata"] and not any(

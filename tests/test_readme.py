@@ -3,9 +3,8 @@
 import re
 from pathlib import Path
 
-import pytest
-
 import build_readme
+import pytest
 from quick_start import quick_start_blocks, sh_block
 
 root = Path(__file__).parent.parent

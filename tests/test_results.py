@@ -82,8 +82,8 @@ def study_23():
 STUDIES = {
     "20_shapes": study_20,
     "21_parameters": study_21,
-    "22_strategies_compared": study_22,
-    "23_mnist": study_23,
+    "23_strategies": study_22,
+    "24_mnist": study_23,
 }
 NEEDED = {name: list(experiments()) for name, experiments in STUDIES.items()}
 

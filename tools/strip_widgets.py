@@ -1,6 +1,6 @@
 """Takes widgets out of a notebook's outputs and leaves their stills: a widget without its kernel is a line of broken text.
 
-python tools/strip_widgets.py nbs/13_explore.ipynb
+python tools/strip_widgets.py nbs/90_explore.ipynb
 """
 
 import sys
