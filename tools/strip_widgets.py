@@ -1,6 +1,7 @@
-"""Takes widgets out of a notebook's outputs and leaves their stills: a widget without its kernel is a line of broken text.
+"""Takes widgets out of a notebook's outputs and leaves their stills.
 
-python tools/strip_widgets.py nbs/90_explore.ipynb
+A widget without its kernel is a line of broken text. To be called after a notebook with explorers
+was run: `python tools/strip_widgets.py nbs/90_explore.ipynb`.
 """
 
 import sys
@@ -10,6 +11,7 @@ import nbformat
 
 
 def strip(path: Path) -> None:
+    """Rewrites a notebook without its widgets."""
     notebook = nbformat.read(path, as_version=4)
     notebook.metadata.pop("widgets", None)
     for cell in notebook.cells:
