@@ -1,9 +1,12 @@
 """What every test shares: pictures without a screen, properties without a deadline, a browser."""
 
 import os
+import resource
+import signal
 from collections import Counter
 
 import hypothesis
+import psutil
 import pytest
 from browser import NEEDS, demand, running
 
@@ -16,7 +19,7 @@ hypothesis.settings.register_profile("unhurried", deadline=None)
 hypothesis.settings.load_profile("unhurried")
 
 # Where several processes share the files (`pytest -n 2`), these begin: they take longest.
-LONGEST = ("test_browser.py", "test_resume.py", "test_site.py", "test_cli.py", "test_fuzz.py")
+LONGEST = ("test_browser.py", "test_resume.py", "test_site.py", "test_cli.py")
 
 
 def pytest_collection_modifyitems(items):
@@ -35,6 +38,25 @@ def browser():
     with running() as started:
         yield started
         assert not started.outside, f"requests to other machines: {started.outside}"
+
+
+@pytest.fixture(scope="module")
+def limits():
+    """A call that takes too long is interrupted, and one that asks for gigabytes gets none.
+
+    Whoever uses it sets the timer.
+    """
+
+    def late(*_):
+        raise TimeoutError("the call took too long")
+
+    before = signal.signal(signal.SIGALRM, late)
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    used = psutil.Process().memory_info().vms
+    resource.setrlimit(resource.RLIMIT_AS, (used + 4 * 2**30, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+    signal.signal(signal.SIGALRM, before)
 
 
 def pytest_terminal_summary(terminalreporter):

@@ -86,11 +86,16 @@ def of_function(node: ast.AST, comments: dict[int, str]) -> Signature:
 def beside(
     name: str, sharing: int, comments: dict[int, str], start: int, end: int
 ) -> tuple[str, str, str]:
-    """The comment of a parameter, split at an arrow; `sharing` parameters stand on its line."""
+    """The comment of a parameter, split at an arrow.
+
+    Where several parameters share a line, its comment belongs to the one that it names.
+    """
     text = re.sub(r"^self: \w+;?\s*", "", between(comments, start, end))
     first, colon, rest = text.partition(": ")
-    if sharing > 1:
-        text = rest if colon and first == name else ""
+    if colon and first == name:
+        text = rest
+    elif sharing > 1:
+        text = ""
     return text.partition("->")
 
 
