@@ -119,7 +119,7 @@ def check_metric(metric: Any) -> str:
         raise ValueError(f"metric {metric!r} is not known; choose one of {names}")
     return _ALIASES.get(metric, metric)
 
-# %% ../nbs/83_space.ipynb #cbe45b60
+# %% ../nbs/83_space.ipynb #cf866849
 def _first_row(bad: torch.Tensor) -> int:
     "The number of the first row in which something is true."
     return int(bad.any(1).nonzero()[0].item())
@@ -143,7 +143,7 @@ def check_distances(
         )
     finite = D[torch.isfinite(D)]
     largest = finite.max() if len(finite) else 1
-    slack = torch.finfo(D.dtype).eps * 64 * largest
+    slack = torch.as_tensor(torch.finfo(D.dtype).eps * 64 * largest)
     own = D.diagonal() > slack
     if own.any():
         raise ValueError(

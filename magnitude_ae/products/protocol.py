@@ -112,7 +112,7 @@ def multiply(
     "product @ v, (n, k), differentiable in data, scale and v any number of times."
     return _Multiply.apply(product, data, scale, v)
 
-# %% ../../nbs/84_products.ipynb #080f4ab3
+# %% ../../nbs/84_products.ipynb #a18a78bd
 class _Pull(torch.autograd.Function):
     "The gradient of Σₖ leftₖᵀ ζ rightₖ by data and scale."
 
@@ -130,11 +130,13 @@ class _Pull(torch.autograd.Function):
         inputs = ctx.saved_tensors
         _require_dense_derivative(ctx.space)
         with torch.enable_grad():
-            parts = [_alias(part) for part in inputs]
-            first = _dense_gradient(ctx.space, *parts, ctx.wanted)
+            data, scale, left, right = (_alias(part) for part in inputs)
+            first = _dense_gradient(ctx.space, data, scale, left, right, ctx.wanted)
             pairs = zip(first, gradients, strict=True)
             total = sum((a * b).sum() for a, b in pairs if a is not None and b is not None)
-            second = torch.autograd.grad(total, parts, create_graph=further, allow_unused=True)
+            second = torch.autograd.grad(
+                total, (data, scale, left, right), create_graph=further, allow_unused=True
+            )
         return None, *second, None
 
 
