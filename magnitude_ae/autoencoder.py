@@ -18,12 +18,14 @@ from sklearn.metrics import r2_score
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from . import fast_solvers, solvers, strategies
+from . import solvers, strategies
 from .architectures import build
-from .similarity import as_tensor, check_finite, check_scale, restore
+from .arrays import as_tensor, restore
+from .checks import check_finite, check_scale
 from .strategies import WEIGHTING_LOSSES, check_positive, default_strategy
 from .training import COLUMNS, Training, read_checkpoint, read_file, train, write_file
-from .weighting import choose_scale, weighting
+from .scale import choose_scale
+from .weighting import weighting
 
 # %% ../nbs/14_autoencoder.ipynb #b341089c
 def _check_settings(model):
@@ -390,9 +392,9 @@ KNOWN = {
         solvers.LU,
         solvers.Cholesky,
         solvers.Schur,
-        fast_solvers.HODLR,
-        fast_solvers.Vecchia,
-        fast_solvers.ConjugateGradient,
+        solvers.HODLR,
+        solvers.Vecchia,
+        solvers.ConjugateGradient,
         strategies.Joint,
         strategies.BurnIn,
         strategies.PredictorCorrector,

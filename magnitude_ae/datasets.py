@@ -87,9 +87,7 @@ def _check_room(
     "Nothing, when the points fit in memory with what it takes to make them. Raises MemoryError."
     if n_points * dimension < 2**22:
         return
-    from magnitude_ae.similarity import (
-        require_memory,
-    )  # it imports torch: only where there are millions of points
+    from magnitude_ae.arrays import require_memory  # it imports torch: only where there are millions of points
 
     require_memory(
         32 * n_points * dimension,

@@ -23,16 +23,13 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_random_state
 
-from magnitude_ae.similarity import (
-    Similarity,
-    as_tensor,
-    check_finite,
-    check_scale,
-    distance_matrix,
-    require_memory,
-)
+from .arrays import as_tensor, require_memory
+from .checks import check_finite, check_scale
+from .similarity import Similarity
+from .space import distance_matrix
 from .strategies import check_positive
-from .weighting import _scale_range, weighting
+from .functions import scale_range
+from .weighting import weighting
 
 # %% ../nbs/16_evaluation.ipynb #8eaf3e46
 def _pair(points: Any, embedding: Any) -> list[np.ndarray]:
@@ -93,7 +90,7 @@ def best_scale_correlation(
         rho = _correlation(target, weighting(h, float(np.exp(log_t))))
         return 1.0 if np.isnan(rho) else -rho
 
-    low, high = np.log(_scale_range(Similarity(h)))
+    low, high = np.log(scale_range(Similarity(h)))
     grid = np.sort([*np.linspace(low, high, 25), np.log(scale)])
     values = [loss(g) for g in grid]
     k = int(np.argmin(values))

@@ -31,10 +31,13 @@ from .autoencoder import MagnitudeAutoencoder
 from .evaluation import _correlation, _flat, baselines, compare_embeddings
 from .plots import _array
 from .reproduce import TASKS, Experiment
-from .similarity import check_scale, similarity_matrix
+from .checks import check_scale
+from .similarity import similarity_matrix
 from .solvers import SingularSimilarityError
 from .strategies import check_positive
-from .weighting import choose_scale, magnitude_function, solve
+from .functions import magnitude_function
+from .scale import choose_scale
+from .weighting import solve
 from .weighting import weighting as weigh
 
 # %% ../nbs/90_explore.ipynb #e3276a07

@@ -32,7 +32,7 @@ from tqdm.auto import tqdm
 
 from . import __version__
 from .architectures import calibrate
-from .similarity import require_memory
+from .arrays import require_memory
 from .solvers import SingularSimilarityError
 from .strategies import Phase, check_positive, reconstruction_loss, weighting_loss
 from .weighting import weighting

@@ -12,9 +12,11 @@ from magnitude_ae.solvers.base import (
 )
 from magnitude_ae.solvers.conjugate_gradients import ConjugateGradient
 from magnitude_ae.solvers.dense import LU, Cholesky, Inverse, Schur
+from magnitude_ae.solvers.hodlr import HODLR, log_determinant
 from magnitude_ae.solvers.vecchia import Vecchia
 
 __all__ = [
+    "HODLR",
     "LU",
     "TOLERANCE",
     "Answer",
@@ -28,5 +30,6 @@ __all__ = [
     "Solution",
     "Solver",
     "Vecchia",
+    "log_determinant",
     "residual",
 ]
