@@ -86,7 +86,7 @@ def weighting(
     rows = [row for row, _ in answers]
     return restore(torch.stack(rows) if several else rows[0], points, *scales)
 
-# %% ../nbs/02_weighting.ipynb #cfc7b067
+# %% ../nbs/02_weighting.ipynb #a2ce282b
 def magnitude(
     points: Any,  # (n, d) tensor, array, DataFrame or list; (n, n) when metric="precomputed"
     scale: Any = 1.0,  # t, one over the unit of distance; or a sequence of s scales
@@ -113,7 +113,7 @@ def magnitude(
     values = [row.sum() for row, _ in answers]
     return restore(torch.stack(values) if several else values[0], points, *scales)
 
-# %% ../nbs/02_weighting.ipynb #532049b6
+# %% ../nbs/02_weighting.ipynb #e2c49834
 def solve(
     points: Any,  # (n, d) tensor, array, DataFrame or list; (n, n) when metric="precomputed"
     scale: Any = 1.0,  # t, one over the unit of distance
@@ -134,7 +134,7 @@ def solve(
     solution = weigh(Similarity(points, scale, metric), solver).solution()
     return replace(solution, value=restore(solution.value, points, scale))
 
-# %% ../nbs/02_weighting.ipynb #f0d15d89
+# %% ../nbs/02_weighting.ipynb #cd71d601
 def spread(
     points: Any,  # (n, d) tensor, array, DataFrame or list; (n, n) when metric="precomputed"
     scale: Any = 1.0,  # t, one over the unit of distance; or a sequence of s scales
