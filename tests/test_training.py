@@ -269,6 +269,8 @@ def test_watching_draws_what_comes_next_and_moves_nothing():
     other.load_state_dict(state)
     with other.drawing():
         assert torch.equal(torch.rand(3), third)
+    with pytest.raises(ValueError, match="another kind of device"):
+        other.load_state_dict({**state, "layers": state["layers"] * 2})
 
 
 @contextmanager
