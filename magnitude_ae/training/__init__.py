@@ -9,7 +9,7 @@ from magnitude_ae.training.callbacks import (
 )
 from magnitude_ae.training.checkpoints import Checkpoint, read_checkpoint, resume
 from magnitude_ae.training.files import read_file, write_file
-from magnitude_ae.training.loop import run_epoch, take_step, train
+from magnitude_ae.training.loop import check_phases, run_epoch, take_step, train
 from magnitude_ae.training.state import (
     COLUMNS,
     Callback,
@@ -33,6 +33,7 @@ __all__ = [
     "Stopped",
     "TensorBoard",
     "Training",
+    "check_phases",
     "make_optimizers",
     "read_checkpoint",
     "read_file",

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['EarlyStopping', 'BestState', 'Snapshots', 'LogFile', 'ScalarWriter', 'TensorBoard']
 
-# %% ../../nbs/87_callbacks.ipynb #2b8b2dd1
+# %% ../../nbs/87_callbacks.ipynb #056e2130
 import copy
 import csv
 import json
@@ -15,8 +15,6 @@ from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
-
-import torch
 
 from ..checks import check_choice, check_count, check_number
 from .files import require_folder

@@ -59,7 +59,7 @@ def unpack(packed: Any, tensors: dict[str, torch.Tensor]) -> Any:
         return tensors[packed["tensor"]]
     return {key: unpack(part, tensors) for key, part in packed["items"]}
 
-# %% ../../nbs/88_checkpoints.ipynb #1d587026
+# %% ../../nbs/88_checkpoints.ipynb #ab538439
 def state_of(training: Training) -> dict[str, Any]:
     "All that changes in a training, as nested dicts and lists of tensors and numbers."
     optimizers = {
@@ -90,7 +90,8 @@ def put_back(
         for optimizer, saved in zip(training.optimizers[name], each, strict=True):
             _put_back_moments(optimizer, saved)
     training.generators.load_state_dict(state["generators"])
-    training.progress = Progress(**state["progress"])
+    progress = {name: state["progress"][name] for name in vars(training.progress)}
+    training.progress = Progress(**progress)
     training.history = {column: state["history"][column] for column in COLUMNS}
     training.notes = state["notes"]
     weights = state["input_weighting"]

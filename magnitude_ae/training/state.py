@@ -57,7 +57,7 @@ class Progress:
         self.best_epoch = None
         self.best_state = None
 
-# %% ../../nbs/96_training_state.ipynb #846b5ad2
+# %% ../../nbs/96_training_state.ipynb #f20ef955
 class Generators:
     "Where the random numbers of a training come from."
 
@@ -90,7 +90,9 @@ class Generators:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        "Puts all generators where others were. Raises `ValueError` for another number of them."
+        "Puts all generators where others were. Raises `ValueError` for other devices."
+        if len(state["layers"]) != len(self.layers):
+            raise ValueError("its random numbers were drawn on another kind of device")
         self.batches.set_state(state["batches"])
         for generator, saved in zip(self.layers, state["layers"], strict=True):
             generator.set_state(saved)
