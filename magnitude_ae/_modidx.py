@@ -648,6 +648,8 @@ d = { 'settings': {'doc_baseurl': '', 'doc_host': '', 'git_url': '', 'lib_path':
                                                                                       'magnitude_ae/plots/style.py'),
                                           'magnitude_ae.plots.style.name_axes': ( 'plot_style.html#name_axes',
                                                                                   'magnitude_ae/plots/style.py'),
+                                          'magnitude_ae.plots.style.new_figure': ( 'plot_style.html#new_figure',
+                                                                                   'magnitude_ae/plots/style.py'),
                                           'magnitude_ae.plots.style.number_log_axis': ( 'plot_style.html#number_log_axis',
                                                                                         'magnitude_ae/plots/style.py'),
                                           'magnitude_ae.plots.style.root_figure': ( 'plot_style.html#root_figure',

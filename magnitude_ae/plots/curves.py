@@ -24,7 +24,7 @@ from magnitude_ae.plots.style import (
     number_log_axis,
 )
 
-# %% ../../nbs/97_plot_curves.ipynb #545407e5
+# %% ../../nbs/97_plot_curves.ipynb #b205aa5f
 def _draw_limit(
     ax: Axes,  # axes with a magnitude function; changed
     value: float,  # the limit
@@ -42,15 +42,15 @@ def _draw_limit(
 
 def _draw_limits(
     ax: Axes,  # axes with a magnitude function; changed
-    n_points: float | None,  # upper limit; None draws no such limit
+    limit: float | None,  # the upper one, n; None draws no such limit
 ) -> None:
     below = {"xy": (0.99, 1), "xytext": (0, 2), "ha": "right", "va": "bottom"}
-    _draw_limit(ax, 1, "one point", **below)
-    if n_points is not None:
-        above = {"xy": (0.01, n_points), "xytext": (0, -3), "ha": "left", "va": "top"}
-        _draw_limit(ax, n_points, f"n = {n_points:g} points", **above)
+    _draw_limit(ax, 1.0, "one point", **below)
+    if limit is not None:
+        above = {"xy": (0.01, limit), "xytext": (0, -3), "ha": "left", "va": "top"}
+        _draw_limit(ax, limit, f"n = {limit:,.10g} points", **above)
 
-# %% ../../nbs/97_plot_curves.ipynb #08c427cf
+# %% ../../nbs/97_plot_curves.ipynb #ed396e6a
 def _check_marks(
     marks: Any,  # mapping: name -> scale; or None
     scales: np.ndarray,  # (s,) increasing
@@ -61,13 +61,14 @@ def _check_marks(
     check_mapping("marks", marks)
     low, high = scales[0], scales[-1]
     checked = {}
-    for name, scale in marks.items():
-        checked[name] = check_number(f"marks[{name!r}]", scale, above=0)
+    for name, value in marks.items():
+        scale = check_number(f"marks[{name!r}]", value, above=0)
         if not low <= scale <= high:
             remedy = "draw the curve over a wider range"
             raise ValueError(
                 f"marks[{name!r}] is {scale:g}, outside the scales {low:g} to {high:g}; {remedy}"
             )
+        checked[name] = scale
     return checked
 
 
@@ -88,7 +89,7 @@ def _draw_marks(
         ax.vlines(scale, foot, height, color="0.6", lw=0.8, ls=":", zorder=0)
         ax.plot(scale, height, marker, color=ink_of(ax), ms=5, label=f"{name}, t = {scale:.3g}")
 
-# %% ../../nbs/97_plot_curves.ipynb #df4afa33
+# %% ../../nbs/97_plot_curves.ipynb #29d72dbc
 def _read_magnitudes(scales: Any, magnitudes: Any) -> tuple[np.ndarray, np.ndarray]:
     "Both as arrays (s,), by increasing scale; NaN for magnitudes that are not positive."
     t = as_numbers(scales, "scales", 1)
@@ -124,8 +125,7 @@ def magnitude_curve(
     """
     t, values = _read_magnitudes(scales, magnitudes)
     marked = _check_marks(marks, t)
-    if n_points is not None:
-        check_number("n_points", n_points, above=0)
+    limit = None if n_points is None else check_number("n_points", n_points, above=0)
     ax = axes_for(ax, figsize=(5.5, 3.8))
     earlier = sum(line.get_gid() == "curve" for line in ax.lines)
     color = PETROFF[earlier % len(PETROFF)]
@@ -133,7 +133,7 @@ def magnitude_curve(
     ax.plot(t, values, color=color, lw=2, marker=dots, label=label, gid="curve")
     ax.set(xscale="log", yscale="log")
     ax.set(xlabel="scale t (1 / unit of distance)", ylabel="magnitude (effective points)")
-    _draw_limits(ax, n_points)
+    _draw_limits(ax, limit)
     _draw_marks(ax, t, values, marked)
     if title is not None:
         ax.set_title(title)

@@ -5,13 +5,12 @@
 # %% auto #0
 __all__ = ['weighting_against', 'shapes_grid']
 
-# %% ../../nbs/98_plot_embeddings.ipynb #ed41308c
+# %% ../../nbs/98_plot_embeddings.ipynb #6b7b420f
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, FigureBase, SubFigure
 
@@ -34,6 +33,7 @@ from magnitude_ae.plots.style import (
     axes_for,
     lay_paper,
     marker_size,
+    new_figure,
 )
 
 # %% ../../nbs/98_plot_embeddings.ipynb #843bc407
@@ -165,7 +165,7 @@ def _draw_column(
     foot = figure.add_subplot(cells[-1])
     add_colorbar(top.collections[0], column.scale, label, cax=foot, orientation="horizontal")
 
-# %% ../../nbs/98_plot_embeddings.ipynb #b7af519f
+# %% ../../nbs/98_plot_embeddings.ipynb #00dcf80f
 def _name_rows(figure: FigureBase, cells: list[Any], names: list[str]) -> None:
     for cell, name in zip(cells, names, strict=True):
         ax = figure.add_subplot(cell)
@@ -199,7 +199,7 @@ def shapes_grid(
     filled: FigureBase
     if figure is None:
         size = (2.7 * len(known) + 0.3, 2.6 * n_rows + 0.5)
-        filled = plt.figure(figsize=size, layout="constrained")
+        filled = new_figure(size)
     else:
         filled = check_instance("figure", figure, FigureBase)
     grid = filled.add_gridspec(

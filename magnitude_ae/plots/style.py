@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['PETROFF', 'METHOD_PLACES', 'PAPER', 'weighting_colormap', 'colormap_of', 'ColorScale', 'add_colorbar', 'class_colors',
-           'MethodStyle', 'method_styles', 'is_spatial', 'axes_in', 'axes_for', 'all_axis', 'lay_paper', 'root_figure',
-           'ink_of', 'adapt_ink', 'shares_of_extent', 'InnerLocator', 'SingleLocator', 'name_axes', 'marker_size',
-           'number_log_axis', 'width_in_inches', 'legend_beside']
+           'MethodStyle', 'method_styles', 'is_spatial', 'new_figure', 'axes_in', 'axes_for', 'all_axis', 'lay_paper',
+           'root_figure', 'ink_of', 'adapt_ink', 'shares_of_extent', 'InnerLocator', 'SingleLocator', 'name_axes',
+           'marker_size', 'number_log_axis', 'width_in_inches', 'legend_beside']
 
-# %% ../../nbs/94_plot_style.ipynb #f3a44ff4
+# %% ../../nbs/94_plot_style.ipynb #2f41756d
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -17,7 +17,6 @@ from typing import Any, Literal, TypedDict
 import matplotlib
 import numpy as np
 import torch
-from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.colorbar import Colorbar
@@ -267,10 +266,19 @@ def method_styles(
         for k, name in enumerate(variants)
     }
 
-# %% ../../nbs/94_plot_style.ipynb #f9cd2e62
+# %% ../../nbs/94_plot_style.ipynb #c7c3a3a1
 def is_spatial(ax: Axes) -> bool:
     "Whether these are axes in space."
     return ax.name == "3d"
+
+
+def new_figure(
+    figsize: tuple[float, float],  # inches
+) -> Figure:
+    "A figure of pyplot's, which a notebook shows by itself, with constrained layout."
+    from matplotlib import pyplot  # here alone: whoever brings axes may want to do without
+
+    return pyplot.figure(figsize=figsize, layout="constrained")
 
 
 def axes_in(
@@ -291,7 +299,7 @@ def axes_for(
     Raises `TypeError` when they are none, `ValueError` when they have the other dimension.
     """
     if ax is None:
-        return axes_in(plt.figure(figsize=figsize, layout="constrained"), dimension)
+        return axes_in(new_figure(figsize), dimension)
     check_instance("ax", ax, Axes)
     found = 3 if is_spatial(ax) else 2
     if found != dimension:

@@ -110,7 +110,7 @@ def _shade_phases(
             )
     ax.set_xlim(runs[0][1], runs[-1][2])
 
-# %% ../../nbs/96_plot_training.ipynb #836fbbb5
+# %% ../../nbs/96_plot_training.ipynb #961b561e
 def loss_curves(
     history: Any,  # mapping of equally long columns: 'epoch', 'phase', losses that may hold NaN
     *,
@@ -132,8 +132,7 @@ def loss_curves(
     phases = [str(phase) for phase in history["phase"]] if "phase" in history else []
     if "phase" in history:
         check_same_length({"history['epoch']": epochs, "history['phase']": phases})
-    if best_epoch is not None:
-        check_number("best_epoch", best_epoch)
+    best = None if best_epoch is None else check_number("best_epoch", best_epoch)
     ax = axes_for(ax, figsize=(6, 3.5))
     runs = _phase_runs(epochs, phases) if phases else []
     above = bool(runs) and _names_fit(ax, runs)
@@ -150,9 +149,8 @@ def loss_curves(
             marker="." if len(epochs) < 20 else None,
             label=name.replace("_", " "),
         )
-    if best_epoch is not None:
-        label = f"best epoch, {best_epoch}"
-        ax.axvline(best_epoch, color="0.5", ls=":", lw=1.2, label=label)
+    if best is not None:
+        ax.axvline(best, color="0.5", ls=":", lw=1.2, label=f"best epoch, {best:,.10g}")
     ax.set(yscale="log", xlabel="epoch", ylabel="loss (logarithmic)")
     number_log_axis(ax.yaxis)
     if title is not None:
