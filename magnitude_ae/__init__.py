@@ -43,8 +43,8 @@ _NAMES = {  # name -> the module that defines it
         ),
         "autoencoder": ("MagnitudeAutoencoder",),
         "boundary": ("BoundaryDetector",),
+        "baselines": ("baselines",),
         "evaluation": (
-            "baselines",
             "boundary_auc",
             "boundary_correlation",
             "compare_embeddings",

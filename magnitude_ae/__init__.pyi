@@ -12,8 +12,8 @@ from . import datasets as datasets
 from . import explore as explore
 from . import plots as plots
 from .autoencoder import MagnitudeAutoencoder as MagnitudeAutoencoder
+from .baselines import baselines as baselines
 from .boundary import BoundaryDetector as BoundaryDetector
-from .evaluation import baselines as baselines
 from .evaluation import boundary_auc as boundary_auc
 from .evaluation import boundary_correlation as boundary_correlation
 from .evaluation import compare_embeddings as compare_embeddings
