@@ -21,27 +21,17 @@ _MODULES = ("datasets", "explore", "plots")  # reached as mag.datasets, mag.expl
 _NAMES = {  # name -> the module that defines it
     name: module
     for module, names in {
-        "similarity": ("Similarity", "distance_matrix", "similarity_matrix"),
-        "solvers": (
-            "LU",
-            "Cholesky",
-            "Inverse",
-            "NotPositiveDefiniteError",
-            "Schur",
-            "SingularSimilarityError",
-            "Solution",
-        ),
-        "fast_solvers": ("HODLR", "ConjugateGradient", "Vecchia"),
-        "weighting": (
-            "WeightedSpace",
-            "choose_scale",
-            "magnitude",
-            "magnitude_dimension",
-            "magnitude_function",
-            "solve",
-            "spread",
-            "weighting",
-        ),
+        "space": ("distance_matrix",),
+        "similarity": ("Similarity", "similarity_matrix"),
+        "solvers.base": ("NotPositiveDefiniteError", "SingularSimilarityError", "Solution"),
+        "solvers.dense": ("LU", "Cholesky", "Inverse", "Schur"),
+        "solvers.vecchia": ("Vecchia",),
+        "solvers.conjugate_gradients": ("ConjugateGradient",),
+        "solvers.hodlr": ("HODLR",),
+        "weighting": ("magnitude", "solve", "spread", "weighting"),
+        "functions": ("magnitude_dimension", "magnitude_function"),
+        "scale": ("choose_scale",),
+        "updates": ("WeightedSpace",),
         "strategies": ("BurnIn", "Cells", "Joint", "PredictorCorrector"),
         "training": (
             "BestState",
@@ -53,8 +43,8 @@ _NAMES = {  # name -> the module that defines it
         ),
         "autoencoder": ("MagnitudeAutoencoder",),
         "boundary": ("BoundaryDetector",),
+        "baselines": ("baselines",),
         "evaluation": (
-            "baselines",
             "boundary_auc",
             "boundary_correlation",
             "compare_embeddings",

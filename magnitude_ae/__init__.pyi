@@ -12,8 +12,8 @@ from . import datasets as datasets
 from . import explore as explore
 from . import plots as plots
 from .autoencoder import MagnitudeAutoencoder as MagnitudeAutoencoder
+from .baselines import baselines as baselines
 from .boundary import BoundaryDetector as BoundaryDetector
-from .evaluation import baselines as baselines
 from .evaluation import boundary_auc as boundary_auc
 from .evaluation import boundary_correlation as boundary_correlation
 from .evaluation import compare_embeddings as compare_embeddings
@@ -21,9 +21,9 @@ from .evaluation import continuity as continuity
 from .evaluation import density_divergence as density_divergence
 from .evaluation import evaluate_held_out as evaluate_held_out
 from .evaluation import trustworthiness as trustworthiness
-from .fast_solvers import ConjugateGradient as ConjugateGradient
-from .fast_solvers import HODLR as HODLR
-from .fast_solvers import Vecchia as Vecchia
+from .solvers import ConjugateGradient as ConjugateGradient
+from .solvers import HODLR as HODLR
+from .solvers import Vecchia as Vecchia
 from .similarity import Similarity as Similarity
 from .solvers import Cholesky as Cholesky
 from .solvers import Inverse as Inverse
@@ -42,9 +42,9 @@ from .training import EarlyStopping as EarlyStopping
 from .training import LogFile as LogFile
 from .training import Snapshots as Snapshots
 from .training import TensorBoard as TensorBoard
-from .weighting import WeightedSpace as WeightedSpace
-from .weighting import choose_scale as choose_scale
-from .weighting import magnitude_function as magnitude_function
+from .updates import WeightedSpace as WeightedSpace
+from .scale import choose_scale as choose_scale
+from .functions import magnitude_function as magnitude_function
 from .weighting import solve as solve
 from .solvers import Solver as _Solver
 

@@ -29,12 +29,15 @@ from sklearn.decomposition import PCA
 from . import datasets, plots
 from .autoencoder import MagnitudeAutoencoder
 from .evaluation import _correlation, _flat, baselines, compare_embeddings
-from .plots import _array
+from .plots.inputs import as_numbers
 from .reproduce import TASKS, Experiment
-from .similarity import check_scale, similarity_matrix
+from .checks import check_scale
+from .similarity import similarity_matrix
 from .solvers import SingularSimilarityError
 from .strategies import check_positive
-from .weighting import choose_scale, magnitude_function, solve
+from .functions import magnitude_function
+from .scale import choose_scale
+from .weighting import solve
 from .weighting import weighting as weigh
 
 # %% ../nbs/90_explore.ipynb #e3276a07
@@ -623,7 +626,7 @@ def _moment(training):
 def _outcome(model):
     "The same of a fitted model."
     weights = (
-        _array(part, "weighting", 1) for part in (model.weighting_, model.embedding_weighting_)
+        as_numbers(part, "weighting", 1) for part in (model.weighting_, model.embedding_weighting_)
     )
     return _flat(model.embedding_, "latent"), *weights, model.history_
 
@@ -1132,7 +1135,7 @@ def linked_figure(
 # %% ../nbs/90_explore.ipynb #f594eb42
 def _square(images):
     "Images as (n, height, width)."
-    images = _array(images, "images", None)
+    images = as_numbers(images, "images", None)
     if images.ndim == 2 and (side := round(images.shape[1] ** 0.5)) ** 2 == images.shape[1]:
         return images.reshape(-1, side, side)
     if images.ndim != 3:
@@ -1245,7 +1248,7 @@ def _set_selection(self, rows, place, forget=False):  # self: _Linked; forget: w
     decoded = (
         None
         if place is None or self._decode is None
-        else _array(self._decode(np.array([place])), "decoded", None).ravel()
+        else as_numbers(self._decode(np.array([place])), "decoded", None).ravel()
     )
     with _drawing:
         if forget:

@@ -249,8 +249,11 @@ def test_choose_scale_arguments():
         mag.choose_scale(GOOD, "best")
     with pytest.raises(ValueError, match="method None is not known"):
         mag.choose_scale(GOOD, None)
-    for fraction in (0, 1, -0.1, 1.5, float("nan"), "half"):
-        with pytest.raises(ValueError, match="fraction must lie between 0 and 1"):
+    for fraction in (0, 1, -0.1, 1.5, float("nan")):
+        with pytest.raises(ValueError, match="fraction must be above 0 and below 1"):
+            mag.choose_scale(GOOD, fraction=fraction)
+    for fraction in ("half", True):
+        with pytest.raises(TypeError, match="fraction must be a number"):
             mag.choose_scale(GOOD, fraction=fraction)
     with pytest.raises(ValueError, match="fraction goes with method='fraction'"):
         mag.choose_scale(GOOD, "convergence", fraction=0.5)
