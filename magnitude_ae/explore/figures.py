@@ -79,7 +79,7 @@ def scale_figure(
     right.set_title(f"magnitude {weights.sum():.1f} of {len(places)}")
     return figure
 
-# %% ../../nbs/103_explore_figures.ipynb #4f5166af
+# %% ../../nbs/103_explore_figures.ipynb #46999688
 _TRIO = [1.25, 1.2, 1]  # shares of the width; the second panel has a colour bar
 
 
@@ -121,6 +121,8 @@ def _draw_losses(
     if epoch is not None:
         ax.axvline(epoch, color="0.2", lw=1.2)
     ax.set_ylabel("loss")
+    low, high = ax.get_ylim()
+    ax.set_ylim(low, high * (high / low) ** 0.25)  # room for the legend
     ax.legend(frameon=False, fontsize="small", loc="upper right", ncols=3)
 
 
