@@ -11,15 +11,15 @@ from typing import Any, NamedTuple
 
 import ipywidgets as widgets
 import numpy as np
-from .arguments import as_rows, check_same_points, scale_or_choice
-from .figures import methods_figure
-from .shell import Explorer, Words
 from matplotlib.figure import Figure
 
 from ..autoencoder import MagnitudeAutoencoder
 from ..evaluation import baselines, compare_embeddings
+from .arguments import as_rows, check_same_points, scale_or_choice
+from .figures import methods_figure
+from .shell import Explorer, Words
 
-# %% ../../nbs/109_explore_methods.ipynb #bd4017ab
+# %% ../../nbs/109_explore_methods.ipynb #37f832df
 _AS_THEY_COME = "as they come"
 _MATCHED = "matched scale"
 
@@ -31,7 +31,7 @@ class Looks(NamedTuple):
     colours: str  # "input", "own" or "labels"
 
 
-class MethodsExplorer(Explorer):
+class MethodsExplorer(Explorer[Looks]):
     "A choice of scale and of colours over several embeddings; `methods` makes it."
 
     def __init__(

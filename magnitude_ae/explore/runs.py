@@ -14,10 +14,10 @@ from typing import Any, Literal, NamedTuple
 import ipywidgets as widgets
 import numpy as np
 import pandas as pd
-from .figures import sweep_figure
-from .shell import Explorer, Words
 from matplotlib.figure import Figure
 
+from .figures import sweep_figure
+from .shell import Explorer, Words
 from ..reproduce import TASKS, Experiment
 from ..weighting import weighting
 
@@ -111,7 +111,7 @@ def _walks_along(key: Literal["λ", "t"], runs: pd.DataFrame) -> list[Walk]:
     groups = [rows for _, rows in runs.groupby(others)]
     return [Walk(key, rows) for rows in groups if rows[key].nunique() > 1]
 
-# %% ../../nbs/107_explore_sweep.ipynb #a64cec3a
+# %% ../../nbs/107_explore_sweep.ipynb #6adc485c
 class Stop(NamedTuple):
     "Where the controls of this explorer stand."
 
@@ -120,7 +120,7 @@ class Stop(NamedTuple):
     seed: int
 
 
-class SweepExplorer(Explorer):
+class SweepExplorer(Explorer[Stop]):
     "A choice of walks, a slider along one, and a choice of seeds; `sweep` makes it."
 
     def __init__(

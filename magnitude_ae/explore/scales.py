@@ -110,7 +110,7 @@ def stop_of(scale: float) -> float:
     "The logarithm to base 10 of a scale, without the rounding errors of a slider."
     return round(float(np.log10(scale)), 6)
 
-# %% ../../nbs/104_explore_scale.ipynb #24a613fc
+# %% ../../nbs/104_explore_scale.ipynb #2611a2e2
 @dataclass(frozen=True)
 class Stop:
     "Where the controls of this explorer stand."
@@ -120,7 +120,7 @@ class Stop:
     scale: float = field(compare=False)  # the same with all its digits
 
 
-class ScaleExplorer(Explorer):
+class ScaleExplorer(Explorer[Stop]):
     "A slider over t and a choice of points; `scale` makes it."
 
     def __init__(

@@ -102,7 +102,7 @@ class DrawnPlaces:
         "The coordinates of a place in the latent plane."
         return self.latent_axes.transData.inverted().transform(np.array(place) * self._size)
 
-# %% ../../nbs/108_explore_linked.ipynb #80381029
+# %% ../../nbs/108_explore_linked.ipynb #a9efebc7
 class Lit(NamedTuple):
     "What is lit up."
 
@@ -110,7 +110,7 @@ class Lit(NamedTuple):
     place: tuple[float, ...] | None = None  # of the latent
 
 
-class LinkedExplorer(Explorer):
+class LinkedExplorer(Explorer[Lit]):
     "A picture that is brushed and clicked; `linked` makes it."
 
     def __init__(

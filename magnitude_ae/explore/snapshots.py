@@ -12,16 +12,16 @@ from typing import Any
 
 import ipywidgets as widgets
 import numpy as np
+from matplotlib.figure import Figure
+
 from .arguments import as_rows, check_same_points, correlation, scale_or_choice
 from .figures import training_figure
 from .panels import drawable
 from .shell import Explorer, Words
-from matplotlib.figure import Figure
-
 from ..weighting import weighting
 
-# %% ../../nbs/106_explore_epochs.ipynb #fe49d6a6
-class EpochsExplorer(Explorer):
+# %% ../../nbs/106_explore_epochs.ipynb #cd826de8
+class EpochsExplorer(Explorer[int]):
     "A slider over snapshots, which can play; `epochs` makes it."
 
     def __init__(

@@ -15,13 +15,13 @@ from typing import Any, Literal, NamedTuple
 import ipywidgets as widgets
 import numpy as np
 import torch
-from .arguments import as_numbers, as_rows, correlation
-from .figures import training_figure
-from .shell import Explorer, Kind, Words
 from matplotlib.figure import Figure
 
 from ..autoencoder import MagnitudeAutoencoder
 from ..checks import check_number
+from .arguments import as_numbers, as_rows, correlation
+from .figures import training_figure
+from .shell import Explorer, Kind, Words
 from ..solvers import SingularSimilarityError
 from ..training import Training
 from ..weighting import choose_scale, weighting
@@ -155,7 +155,7 @@ def outcome_of(
         n_epochs,
     )
 
-# %% ../../nbs/105_explore_training.ipynb #6f9a4f04
+# %% ../../nbs/105_explore_training.ipynb #8d8d822a
 class _Seen(NamedTuple):
     "Where a training stands."
 
@@ -174,7 +174,7 @@ _USEFUL: dict[State, tuple[str, ...]] = {
 }
 
 
-class TrainingExplorer(Explorer):
+class TrainingExplorer(Explorer[_Seen]):
     "Four buttons over a training; `training` makes it."
 
     n_kept = 0
