@@ -1,7 +1,8 @@
 """Takes widgets out of a notebook's outputs and leaves their stills.
 
-A widget without its kernel is a line of broken text. To be called after a notebook with explorers
-was run: `python tools/strip_widgets.py nbs/90_explore.ipynb`.
+A widget without its kernel is a line of broken text. After running a notebook with explorers:
+
+python tools/strip_widgets.py nbs/19_looking_around.ipynb
 """
 
 import sys
@@ -11,7 +12,6 @@ import nbformat
 
 
 def strip(path: Path) -> None:
-    """Rewrites a notebook without its widgets."""
     notebook = nbformat.read(path, as_version=4)
     notebook.metadata.pop("widgets", None)
     for cell in notebook.cells:
