@@ -13,7 +13,7 @@ from book import Notebook, default_exp, directive, exported, hidden, joined, ope
 
 most_cells = 65  # of a lesson: about sixty
 first_look = 6  # by this cell a lesson shows something
-most_definitions = 2  # in a row, before something is run
+most_definitions = 2  # cells of them in a row, before something is run
 most_lines = 500  # of a module
 
 # A path from the root of a file system, but no tag, address or quotient.
@@ -229,20 +229,24 @@ def unseen(cell: dict) -> bool:
 
 
 def lint_definitions_in_a_row(notebook: Notebook) -> list[str]:
-    """What is defined is soon used."""
+    """What is defined is soon used: two cells of definitions, then one that does something."""
     problems = []
     waiting: list[str] = []
     for cell in notebook.code:
         if runs(cell):
             waiting = []
-        if exported.search(source_of(cell)):
-            body = syntax_tree(source_of(cell)).body
-            new = [node.name for node in body if isinstance(node, DEFINITION)]
-            waiting += [name for name in dict.fromkeys(new) if name not in waiting]
-            if new and len(waiting) > most_definitions:
-                problems.append(f"{', '.join(waiting)} are defined before anything is run")
+        elif exported.search(source_of(cell)) and defines(cell):
+            waiting.append(", ".join(defines(cell)))
+            if len(waiting) > most_definitions:
+                problems.append(f"{'; '.join(waiting)} are defined before anything is run")
                 waiting = []
     return problems
+
+
+def defines(cell: dict) -> list[str]:
+    """The functions and classes that a cell defines."""
+    body = syntax_tree(source_of(cell)).body
+    return list(dict.fromkeys(node.name for node in body if isinstance(node, DEFINITION)))
 
 
 def lint_length(notebook: Notebook) -> list[str]:

@@ -182,9 +182,9 @@ def test_progress_and_errors_are_nothing_to_look_at(output):
         code("import numpy as np"),
         code("def helper():\n    return 1"),
         code("# | hide\nf()"),
-        code(define.format("a")),
+        code("#| export\nA = 1"),
     ],
-    ids=["prose", "import", "definition", "hidden", "the same again"],
+    ids=["prose", "import", "definition", "hidden", "constant"],
 )
 def test_what_is_no_example_between_definitions(cell):
     first = [code(define.format("a")), code(define.format("b")), cell]

@@ -6,9 +6,10 @@ name -> the notebook whose output says it (None: whichever does), and the patter
 FINDINGS = {
     "rim_at_small_scale": ("00_magnitude", r"^t = 1e-05 +rim +(\S+)"),
     "inside_at_small_scale": ("00_magnitude", r"^t = 1e-05 .*inside +(\S+)"),
-    "solve_gain": (None, r"solving is ([\d.]+) times faster"),
-    "solve_points": (None, r"^n = (\d+): solving"),
-    "cholesky_gain": (None, r"Cholesky ([\d.]+) times"),
+    "solve_gain": ("03_gradient", r"solving is ([\d.]+) times as fast as inverting"),
+    "solve_points": ("03_gradient", r"^n = (\d+): solving"),
+    "cholesky_points": ("03_gradient", r"^n = (\d+) with gradient: Cholesky"),
+    "cholesky_share": ("03_gradient", r"and ([\d.]+) of the inverse's"),
     "hodlr_seconds": ("27_scaling", r"^ours, HODLR +.*?s, \S+ +(\S+ s), \S+"),
     "hodlr_residual": ("27_scaling", r"^ours, HODLR +.*?s, \S+ +\S+ s, (\S+)"),
     "george_seconds": ("27_scaling", r"^george, tol 1e-8 +.*?s, \S+ +(\S+ s), \S+"),

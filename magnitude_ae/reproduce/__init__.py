@@ -3,6 +3,8 @@
     from magnitude_ae.reproduce import Experiment, run_or_load
 
     result, arrays = run_or_load(Experiment("ball", seed=1), "results/experiments")
+
+Modules: `experiments`, `results`, `figures`.
 """
 
 from magnitude_ae.reproduce.experiments import (
