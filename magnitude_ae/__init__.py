@@ -10,7 +10,7 @@ Everything is imported when it is first used, so that `import magnitude_ae` stay
 run nothing, read `__init__.pyi`.
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 import sys as _sys
 from importlib import import_module as _import_module

@@ -316,6 +316,7 @@ def test_both_themes_can_be_read(lab, explorer, shot, theme):
         assert not faint, f"{name}, {theme}: contrast below 4.5"
 
 
+@pytest.mark.slow
 def test_voila_serves_the_notebook_as_an_app(browser, workplace, tmp_path, shot):
     demand("voila")
     with voila(workplace, f"nbs/{NOTEBOOK}", tmp_path) as server:
