@@ -14,7 +14,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from ..autoencoder import MagnitudeAutoencoder
-from ..evaluation import baselines, compare_embeddings
+from ..baselines import baselines
+from ..evaluation import compare_embeddings
 from .arguments import as_rows, check_same_points, scale_or_choice
 from .figures import methods_figure
 from .shell import Explorer, Words
