@@ -30,6 +30,7 @@ suppress_warnings = ["misc.highlighting_failure"]  # what a cell printed is no P
 # Reference
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"
+autodoc_inherit_docstrings = False  # other libraries write theirs in other ways
 autodoc_default_options = {"inherited-members": True}  # those of the package: see on_member
 add_module_names = False
 maximum_signature_line_length = 76
@@ -85,10 +86,12 @@ def fields(value: object) -> list[str]:
 def explained(name: str) -> list[str]:
     """Where in the notebooks a public name of a module is defined and explained."""
     module, _, part = name.removeprefix("magnitude_ae.").rpartition(".")
-    if module not in book.modules() or not name.startswith("magnitude_ae."):
+    homes = book.definitions().get(part, [])
+    if not name.startswith("magnitude_ae.") or module not in book.modules() or not homes:
         return []
-    label = book.modules()[module].label
-    return ["", f"Explained in :ref:`{label} <{site_pages.place_of(module, part)}>`."]
+    home = module if module in homes else homes[0]
+    label = book.modules()[home].label
+    return ["", f"Explained in :ref:`{label} <{site_pages.place_of(home, part)}>`."]
 
 
 def on_docstring(app, what, name, value, options, lines):

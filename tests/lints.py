@@ -18,6 +18,9 @@ most_lines = 500  # of a module
 
 # A path from the root of a file system, but no tag, address or quotient.
 machine_path = re.compile(r"(?<![\w.:/<)\]}~*-])/(?:[\w.-]+/)+[\w.-]*|\b[A-Za-z]:\\\w")
+# The file that a link in prose leads to; no address, no place on the same page.
+link = re.compile(r"\]\((?![a-z][a-z0-9+.-]*:|#)([^)\s#]+)")
+code_in_prose = re.compile(r"^```.*?^```|`[^`\n]+`", re.MULTILINE | re.DOTALL)
 payload = re.compile(r"base64,[A-Za-z0-9+/=\\\n]+")
 not_evaluated = re.compile(r"^#\s*\|\s*eval:\s*false", re.MULTILINE)
 drawing = {"plt.figure", "plt.subplots", "plt.show"}
@@ -196,6 +199,14 @@ def lint_metadata(notebook: Notebook) -> list[str]:
     return [f"the metadata holds {', '.join(sorted(extra))}: clear it"] if extra else []
 
 
+def lint_links(notebook: Notebook) -> list[str]:
+    """Links in prose lead to files that are there."""
+    text = code_in_prose.sub("", "\n".join(notebook.prose))
+    targets = dict.fromkeys(link.findall(text))
+    missing = [target for target in targets if not (layers.root / "nbs" / target).exists()]
+    return [f"it links to {target}, which is not there" for target in missing]
+
+
 everywhere = [
     lint_title,
     lint_opening,
@@ -208,6 +219,7 @@ everywhere = [
     lint_docstrings,
     lint_machine_paths,
     lint_metadata,
+    lint_links,
 ]
 
 

@@ -79,7 +79,9 @@ def printed(text: str) -> dict:
     return {"output_type": "stream", "name": "stdout", "text": [text]}
 
 
-title = prose("# Title\n\n> One sentence.")
+title = prose(
+    "# Title\n\n> One sentence, [with](index.ipynb#a) [links](https://e.org) `[or](not)`."
+)
 progress = {"output_type": "stream", "name": "stderr", "text": ["100%"]}
 error = {"output_type": "error", "ename": "ZeroDivisionError"}
 picture = {
@@ -116,6 +118,7 @@ bad = {
     lints.lint_docstrings: notebook_of(code("#| export\ndef f():\n    return 1")),
     lints.lint_machine_paths: notebook_of(code("x", printed("saved to '/home/me/a.png'"))),
     lints.lint_metadata: notebook_of(widgets={"state": {}}),
+    lints.lint_links: notebook_of(prose("[a](99_nowhere.ipynb#b) `[c](d)`")),
     lints.lint_first_look: notebook_of(*[prose()] * 6, code("1", printed("1"))),
     lints.lint_definitions_in_a_row: notebook_of(*(code(define.format(c)) for c in "abc")),
     lints.lint_length: notebook_of(*[prose()] * (lints.most_cells + 1)),

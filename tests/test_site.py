@@ -358,7 +358,7 @@ def test_plumbing_is_not_shown(source):
 def test_exported_cells_can_be_linked_to(directive):
     source = f"{directive}\ndef f(): pass\nG = 1\n_H = 2"
     place, cell = site_pages.shown_code(code(source), "solvers.m", "")
-    assert place["source"] == "(def-solvers.m-f)=\n(def-solvers.m-G)="
+    assert place["source"] == "(def-solvers.m-function-f)=\n(def-solvers.m-constant-G)="
     assert cell["source"].startswith("def f")
     assert cell["metadata"]["tags"] == ["exported"]
 
@@ -418,9 +418,8 @@ cut_off = """() => [...document.querySelectorAll('article *')].filter(element =>
     return true;
 }).map(element => element.outerHTML.slice(0, 80))"""
 
-# Blocks of code, but not what they printed, that show a bar to be scrolled sideways.
-scrolling = """() => [...document.querySelectorAll('article .highlight pre')]
-    .filter(block => !block.closest('.cell_output'))
+# Blocks of code, and of what they printed, that show a bar to be scrolled sideways.
+scrolling = """() => [...document.querySelectorAll('article pre')]
     .filter(block => block.scrollWidth > block.clientWidth + 1)
     .map(block => block.innerText.split('\\n').reduce((a, b) => a.length > b.length ? a : b))"""
 

@@ -228,13 +228,15 @@ def syntax_tree(source: str) -> ast.Module:
 
 
 def defined(source: str) -> list[str]:
-    """The public names that a cell defines, in order."""
+    """The public names that a cell defines, in order; not those it passes on (`f = losses.f`)."""
     names = []
     for node in syntax_tree(source).body:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             names.append(node.name)
         elif isinstance(node, ast.Assign):
-            names += [target.id for target in node.targets if isinstance(target, ast.Name)]
+            passed_on = node.value.attr if isinstance(node.value, ast.Attribute) else None
+            targets = [target.id for target in node.targets if isinstance(target, ast.Name)]
+            names += [name for name in targets if name != passed_on]
         elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
             names.append(node.target.id)
     return [name for name in names if not name.startswith("_")]

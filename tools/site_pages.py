@@ -78,8 +78,9 @@ def places(cell: str, module: str | None, names: list[str]) -> list[dict]:
 
 
 def place_of(module: str | None, name: str) -> str:
-    """What the place is called at which a notebook defines a name."""
-    return f"def-{module}-{name}"
+    """What the place is called at which a notebook defines a name; case does not count there."""
+    kind = "constant" if name.isupper() else "type" if name[:1].isupper() else "function"
+    return f"def-{module}-{kind}-{name}"
 
 
 def facts(notebook: Notebook) -> str:
