@@ -6,8 +6,8 @@
     mag.magnitude(points, scale)         # the effective number of points
     mag.MagnitudeAutoencoder().fit_transform(points)
 
-Everything is imported when it is first used, so that `import magnitude_ae` stays quick. Editors and type checkers, which
-run nothing, read `__init__.pyi`.
+Everything is imported when it is first used, so that `import magnitude_ae` stays quick. Editors and
+type checkers, which run nothing, read `__init__.pyi`.
 """
 
 __version__ = "0.2.0"
@@ -76,7 +76,7 @@ def __dir__() -> list[str]:
 
 
 class _Face(_ModuleType):
-    """A package on which `mag.weighting` stays the function, although a module of that name is imported behind it."""
+    """A package on which `mag.weighting` stays the function, although a module has that name."""
 
     def __setattr__(self, name: str, value: object) -> None:
         if not (name in _NAMES and isinstance(value, _ModuleType)):

@@ -225,7 +225,11 @@ def test_sequences_of_scales(function, scales, error):
 
 
 @with_metric
-@pytest.mark.parametrize("metric", ["euclid", "", None, 2, ["euclidean"], np.linalg.norm], ids=repr)
+@pytest.mark.parametrize(
+    "metric",
+    ["euclid", "", None, 2, ["euclidean"], np.linalg.norm],
+    ids=["euclid", "empty", "None", "2", "list", "function"],
+)
 def test_unknown_metric_lists_the_known(function, metric):
     with pytest.raises(
         ValueError, match="metric .* is not known.*cityblock.*cosine.*euclidean.*precomputed"

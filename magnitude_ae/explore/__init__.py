@@ -1,4 +1,4 @@
-"""Six windows onto point clouds and trainings: sliders, buttons and a brush over pictures, each opened by one call."""
+"""Six windows onto point clouds and trainings: sliders, buttons and a brush over pictures."""
 
 from .comparisons import methods
 from .figures import linked_figure, methods_figure, scale_figure, sweep_figure, training_figure

@@ -20,9 +20,9 @@ from .. import datasets
 from .arguments import as_numbers, as_rows
 from .figures import scale_figure
 from .shell import Explorer, Kind, Words
+from ..functions import magnitude_function
 from ..similarity import similarity_matrix
 from ..solvers import Solution
-from ..functions import magnitude_function
 from ..weighting import solve
 
 # %% ../../nbs/104_explore_scale.ipynb #5428971a

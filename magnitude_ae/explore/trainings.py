@@ -22,9 +22,9 @@ from ..checks import check_number
 from .arguments import as_numbers, as_rows, correlation
 from .figures import training_figure
 from .shell import Explorer, Kind, Words
+from ..scale import choose_scale
 from ..solvers import SingularSimilarityError
 from ..training import Training
-from ..scale import choose_scale
 from ..weighting import weighting
 
 # %% ../../nbs/105_explore_training.ipynb #85fcc6c7
