@@ -225,6 +225,7 @@ OTHERWISE = {
     "ipython": "ipywidgets",
     "umap": "umap-learn",
     "mpl_toolkits": "matplotlib",
+    "pil": "matplotlib",  # which needs it
 }
 
 

@@ -1,4 +1,7 @@
-"""What the comments beside parameters say: nbdev's way of documenting them, one to a line."""
+"""What the comments beside parameters say: nbdev's way of documenting them, one to a line.
+
+A comment stands behind its parameter or field, or on lines of its own above it.
+"""
 
 import ast
 import inspect
@@ -26,13 +29,36 @@ class Signature:
     returns: str
 
 
+class Comments:
+    """The comments of a source: those behind code, and those on lines of their own."""
+
+    def __init__(self, source: str):
+        self.behind: dict[int, str] = {}
+        self.alone: dict[int, str] = {}
+        for token in tokenize.generate_tokens(io.StringIO(source).readline):
+            if token.type == tokenize.COMMENT:
+                is_alone = token.line.lstrip().startswith("#")
+                kind = self.alone if is_alone else self.behind
+                kind[token.start[0]] = token.string.lstrip("# ")
+
+    def of(self, first: int, last: int) -> str:
+        """What is said of the code on these lines: behind it, else above it."""
+        behind = [self.behind[line] for line in range(first, last + 1) if line in self.behind]
+        above = []
+        line = first - 1
+        while line in self.alone:
+            above.insert(0, self.alone[line])
+            line -= 1
+        return " ".join(behind or above)
+
+
 def signature(value: object) -> Signature:
     """The signature of a function or class; an empty one for what has no source."""
     try:
         source = textwrap.dedent(inspect.getsource(value))
     except (OSError, TypeError):
         return Signature([], "")
-    comments = comments_of(source)
+    comments = Comments(source)
     node = ast.parse(source).body[0]
     if isinstance(node, ast.ClassDef):
         start = next((each for each in node.body if is_named(each, "__init__")), None)
@@ -45,60 +71,45 @@ def is_named(node: ast.stmt, name: str) -> bool:
     return isinstance(node, ast.FunctionDef) and node.name == name
 
 
-def comments_of(source: str) -> dict[int, str]:
-    """The comment of each line that has one."""
-    tokens = tokenize.generate_tokens(io.StringIO(source).readline)
-    found = (token for token in tokens if token.type == tokenize.COMMENT)
-    return {token.start[0]: token.string.lstrip("# ") for token in found}
-
-
-def of_fields(node: ast.ClassDef, comments: dict[int, str]) -> Signature:
+def of_fields(node: ast.ClassDef, comments: Comments) -> Signature:
     """The public fields of a class."""
     found = []
     for field in node.body:
         if isinstance(field, ast.AnnAssign) and not field.target.id.startswith("_"):
-            said = between(comments, field.lineno, field.end_lineno)
+            said = comments.of(field.lineno, field.end_lineno)
             found.append(Parameter(field.target.id, ast.unparse(field.annotation), said))
     return Signature(found, "")
 
 
-def of_function(node: ast.AST, comments: dict[int, str]) -> Signature:
+def of_function(node: ast.AST, comments: Comments) -> Signature:
     """The parameters of a function. What stands behind an arrow is what comes back."""
     if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
         return Signature([], "")
     arguments = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
     spoken = [argument for argument in arguments if argument.arg not in ("self", "cls")]
-    body = node.body[0].lineno
     starts = [argument.lineno for argument in spoken]
-    ends = [*(start - 1 for start in starts[1:]), body - 2]
+    closing = node.body[0].lineno - 1  # the line that ends the signature
+    back = [] if closing in starts else [comments.behind.get(closing, "")]
     found = []
-    back = [comments.get(body - 1, "")] if body - 1 not in starts else []
-    for argument, start, end in zip(spoken, starts, ends[: len(starts)], strict=True):
-        if start == body - 1 or end < start:  # several on one line: the comment names its own
-            end = start
-        words, _, after = beside(argument.arg, starts.count(start), comments, start, end)
+    for argument in spoken:
+        start = argument.lineno
+        following = [line for line in starts if line > start]
+        end = max(start, min([*following, closing]) - 1)
+        text = named(comments.of(start, end), argument.arg, alone=starts.count(start) == 1)
+        words, _, after = text.partition("->")
         back.append(after)
         annotation = ast.unparse(argument.annotation).strip("'\"") if argument.annotation else None
         found.append(Parameter(argument.arg, annotation, words.strip()))
     return Signature(found, next((text.strip() for text in back if text), ""))
 
 
-def beside(
-    name: str, sharing: int, comments: dict[int, str], start: int, end: int
-) -> tuple[str, str, str]:
-    """The comment of a parameter, split at an arrow.
+def named(text: str, name: str, alone: bool) -> str:
+    """A comment as the parameter's own: `name: words` is about `name`.
 
     Where several parameters share a line, its comment belongs to the one that it names.
     """
-    text = re.sub(r"^self: \w+;?\s*", "", between(comments, start, end))
+    text = re.sub(r"^self: \w+;?\s*", "", text)
     first, colon, rest = text.partition(": ")
     if colon and first == name:
-        text = rest
-    elif sharing > 1:
-        text = ""
-    return text.partition("->")
-
-
-def between(comments: dict[int, str], start: int, end: int) -> str:
-    """The comments of some lines, as one."""
-    return " ".join(comments[line] for line in range(start, end + 1) if line in comments)
+        return rest
+    return text if alone else ""
