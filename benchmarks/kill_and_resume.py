@@ -1,10 +1,12 @@
-"""Kills trainings at random moments and resumes them: is the result, to the bit, that of a training never stopped?
+"""Kills trainings at random moments and resumes them.
 
     python benchmarks/kill_and_resume.py --runs 20
     python benchmarks/kill_and_resume.py --strategy cells --runs 1 --kills 3 --points 60
 
-Each run trains in a process of its own, which writes a checkpoint every few epochs and is killed (SIGKILL) at a random moment
-of a random epoch. A new process goes on from the checkpoint. Prints one JSON object; exit status 1 if any bit differs.
+Is the result, to the bit, that of a training never stopped? Each run trains in a process of its
+own, which writes a checkpoint every few epochs and is killed (SIGKILL) at a random moment of a
+random epoch. A new process goes on from the checkpoint. Prints one JSON object; exit status 1 if
+any bit differs.
 """
 
 import argparse
@@ -42,7 +44,10 @@ def model_of(name, max_epochs, callbacks=()):
 
 
 def work(arguments, checkpoint, result):
-    "Trains, from the checkpoint if there is one, says so epoch by epoch, and writes down every bit of the result."
+    """Trains, from the checkpoint if there is one, and writes down every bit of the result.
+
+    Each epoch is reported by its number.
+    """
     import magnitude_ae as mag
 
     points = mag.datasets.swiss_roll(arguments.points, random_state=0)
@@ -100,7 +105,8 @@ def finish(arguments, checkpoint, result):
 
 def kill(arguments, checkpoint, result, epoch, delay):
     "Works until some seconds after an epoch, and then dies; the last epoch that it reported."
-    process, reached = start(arguments, checkpoint, result), 0
+    process = start(arguments, checkpoint, result)
+    reached = 0
     for line in process.stdout:
         reached = int(line)
         if reached >= epoch:
@@ -114,7 +120,8 @@ def kill(arguments, checkpoint, result, epoch, delay):
 
 def run(arguments, folder, rng, truth, n_epochs, seconds):
     "One training, killed and resumed: where it was killed, and whether each bit is right."
-    checkpoint, result = str(Path(folder) / "checkpoint"), str(Path(folder) / "result.npz")
+    checkpoint = str(Path(folder) / "checkpoint")
+    result = str(Path(folder) / "result.npz")
     Path(checkpoint).unlink(missing_ok=True)
     moments = sorted(rng.choice(np.arange(1, n_epochs), arguments.kills, replace=False).tolist())
     killed = [

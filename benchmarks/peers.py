@@ -1,14 +1,17 @@
-"""Other libraries beside ours: SciPy, george, gpytorch, pykeops and magnipy, at what residual in what time.
+"""Other libraries beside ours: SciPy, george, gpytorch, pykeops and magnipy.
 
-    python benchmarks/peers.py [--sizes 1000 5000 20000] [--repeats 3] [--environments .peers] [--out results/benchmarks/peers.json]
+    python benchmarks/peers.py [--sizes 1000 5000 20000] [--repeats 3] [--environments .peers]
+                               [--out results/benchmarks/peers.json]
 
-One command makes everything: each peer runs in an environment of its own below --environments, made with pip at the first
-run and used again, since their requirements exclude each other. A peer that does not install or fails is stored with the
-reason. Every solver gets the same points, uniform in a disc of constant density, in the order of a balanced kd-tree (which
-george needs and the others do not mind), float64 unless its name says float32, scale 1; what is timed is points to weighting,
-the first call left out. The true residual of each answer is computed here, in float64. george and gpytorch are asked at
-several tolerances, since theirs are not residuals. magnipy gives the magnitudes of 1,000 points at 50 scales, at its default
-and beside `mag.magnitude_function`.
+At what residual are they, in what time? One command makes everything: each peer runs in an
+environment of its own below --environments, made with pip at the first run and used again, since
+their requirements exclude each other. A peer that does not install or fails is stored with the
+reason. Every solver gets the same points, uniform in a disc of constant density, in the order of a
+balanced kd-tree (which george needs and the others do not mind), float64 unless its name says
+float32, scale 1; what is timed is points to weighting, the first call left out. The true residual
+of each answer is computed here, in float64. george and gpytorch are asked at several tolerances,
+since theirs are not residuals. magnipy gives the magnitudes of 1,000 points at 50 scales, at its
+default and beside `mag.magnitude_function`.
 """
 
 import argparse
@@ -23,15 +26,10 @@ from pathlib import Path
 from statistics import median
 
 HERE = Path(__file__).resolve().parent
-TORCH = next(
-    (
-        line.strip()
-        for line in (HERE.parent / "constraints.txt").read_text().splitlines()
-        if line.startswith("torch==")
-    ),
-    "torch",
-)
-ENVIRONMENTS = {  # name -> what pip installs; torch first and alone, so that nothing heavier comes in its place
+PINS = (HERE.parent / "constraints.txt").read_text().splitlines()
+TORCH = next((line.strip() for line in PINS if line.startswith("torch==")), "torch")
+# Name -> what pip installs; torch first and alone, so that nothing heavier comes in its place.
+ENVIRONMENTS = {
     "kernels": [[TORCH], ["numpy", "scipy", "gpytorch", "george", "pykeops"]],
     "magnipy": [[TORCH], ["magnipy"]],
 }
@@ -66,7 +64,8 @@ def gpytorch(tolerance):
 
         kernel = gpytorch.kernels.MaternKernel(nu=0.5)
         kernel.lengthscale = 1.0
-        x, s = torch.from_numpy(x).float(), gpytorch.settings
+        x = torch.from_numpy(x).float()
+        s = gpytorch.settings
         with (
             torch.no_grad(),
             s.max_cholesky_size(0),
@@ -84,14 +83,11 @@ def pykeops(x):
     import numpy as np
     from pykeops.numpy import LazyTensor
 
-    i, j = LazyTensor(x[:, None, :]), LazyTensor(x[None, :, :])
-    return (
-        (-((i - j) ** 2).sum(-1).sqrt())
-        .exp()
-        .solve(LazyTensor(np.ones((len(x), 1))[:, None, :]), alpha=1e-12, eps=1e-7 * len(x) ** 0.5)[
-            :, 0
-        ]
-    )
+    i = LazyTensor(x[:, None, :])
+    j = LazyTensor(x[None, :, :])
+    zeta = (-((i - j) ** 2).sum(-1).sqrt()).exp()
+    ones = LazyTensor(np.ones((len(x), 1))[:, None, :])
+    return zeta.solve(ones, alpha=1e-12, eps=1e-7 * len(x) ** 0.5)[:, 0]
 
 
 def ours(dtype, solver):
@@ -152,7 +148,10 @@ def interpreter(name, folder):
 
 
 def work(name, file, repeats, out):
-    "In the peer's own environment: one warm-up, then timed runs; the answer to a file, the seconds to the output."
+    """In the peer's own environment: one warm-up, then timed runs.
+
+    The answer goes to a file, the seconds to the output.
+    """
     import numpy as np
 
     x = np.load(file)
@@ -184,21 +183,57 @@ def run(name, environment, x, args, folder):
     ]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
-        return {
-            "failed": (done.stderr.strip().splitlines() or [f"ended with {done.returncode}"])[-1][
-                :200
-            ]
-        }, None
+        said = done.stderr.strip().splitlines() or [f"ended with {done.returncode}"]
+        return {"failed": said[-1][:200]}, None
     return json.loads(done.stdout.splitlines()[-1]), np.load(out)
 
 
-def main():
-    import numpy as np
+def solvers(args, folder):
+    "What every solver takes and reaches at every size, one after the other."
     import torch
 
     import magnitude_ae as mag
-    from magnitude_ae.similarity import _halving
     from magnitude_ae.solvers import residual
+    from magnitude_ae.space import halve
+
+    for n in args.sizes:
+        x = mag.datasets.disc(n, radius=0.2 * n**0.5, random_state=0)
+        order = halve(torch.from_numpy(x), 64)
+        x = x[order[order >= 0].numpy()]
+        ones = torch.ones(n, dtype=torch.float64)
+        for name, (environment, _, most) in SOLVERS.items():
+            if n > most:
+                continue
+            item, answer = run(name, environment, x, args, folder)
+            if answer is not None:
+                item["residual"] = residual(mag.Similarity(x), torch.from_numpy(answer), ones)
+            print(n, name, item, flush=True)
+            yield {"n": n, "solver": name, **item}
+
+
+def functions(args, folder):
+    "The magnitudes of 1,000 points at 50 scales: name -> one item for each repeat."
+    import numpy as np
+
+    import magnitude_ae as mag
+
+    x = mag.datasets.disc(1000, radius=6.3, random_state=0)
+    exact = mag.weighting(x, np.geomspace(0.01, 100, 50), solver=mag.LU()).sum(1)
+    found = {name: [] for name in FUNCTIONS}
+    for _ in range(args.repeats):  # in turns, so that a drift of the machine's speed meets both
+        for name, (environment, _) in FUNCTIONS.items():
+            item, answer = run(name, environment, x, args, folder)
+            if answer is not None:
+                item["relative_error"] = float(np.abs(answer / exact - 1).max())
+            found[name].append(item)
+            print(name, item, flush=True)
+    return found
+
+
+def main():
+    import torch
+
+    import magnitude_ae as mag
 
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -209,45 +244,23 @@ def main():
     parser.add_argument("--out", type=Path, default=Path("results/benchmarks/peers.json"))
     args = parser.parse_args()
     args.environments = args.environments.resolve()
-    result = {
-        "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
-        "items": [],
-        "magnitude_function": {},
-        "versions": {
-            "torch": str(torch.__version__),
-            "python": platform.python_version(),
-            "magnitude_ae": mag.__version__,
-        },
-        "configuration": {"sizes": args.sizes, "repeats": args.repeats, "seed": 0, "scale": 1.0},
-    }
-    with tempfile.TemporaryDirectory() as folder:
-        for n in args.sizes:
-            x = mag.datasets.disc(n, radius=0.2 * n**0.5, random_state=0)
-            order = _halving(torch.from_numpy(x), 64)
-            x = x[order[order >= 0].numpy()]
-            for name, (environment, _, most) in SOLVERS.items():
-                if n > most:
-                    continue
-                item, answer = run(name, environment, x, args, Path(folder))
-                if answer is not None:
-                    item["residual"] = residual(
-                        mag.Similarity(x),
-                        torch.from_numpy(answer),
-                        torch.ones(n, dtype=torch.float64),
-                    )
-                result["items"].append({"n": n, "solver": name, **item})
-                print(result["items"][-1], flush=True)
-        x = mag.datasets.disc(1000, radius=6.3, random_state=0)
-        exact = mag.weighting(x, np.geomspace(0.01, 100, 50), solver=mag.LU()).sum(1)
-        for turn in range(
-            args.repeats
-        ):  # in turns, so that a drift of the machine's speed meets both
-            for name, (environment, _) in FUNCTIONS.items():
-                item, answer = run(name, environment, x, args, Path(folder))
-                if answer is not None:
-                    item["relative_error"] = float(np.abs(answer / exact - 1).max())
-                result["magnitude_function"].setdefault(name, []).append(item)
-                print(name, item, flush=True)
+    with tempfile.TemporaryDirectory() as name:
+        result = {
+            "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
+            "items": list(solvers(args, Path(name))),
+            "magnitude_function": functions(args, Path(name)),
+            "versions": {
+                "torch": str(torch.__version__),
+                "python": platform.python_version(),
+                "magnitude_ae": mag.__version__,
+            },
+            "configuration": {
+                "sizes": args.sizes,
+                "repeats": args.repeats,
+                "seed": 0,
+                "scale": 1.0,
+            },
+        }
     args.out.parent.mkdir(parents=True, exist_ok=True)
     args.out.write_text(json.dumps(result, indent=1) + "\n")
 

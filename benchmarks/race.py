@@ -1,11 +1,12 @@
 """The race of report section 3.3: inverse, LU and Cholesky, without and with the gradient.
 
-    python benchmarks/race.py [--sizes 250 500 ...] [--repeats 7] [--out results/benchmarks/race.json]
+    python benchmarks/race.py [--sizes 250 500 ...] [--repeats 7] [--out results/race.json]
 
-Points uniform in a disc of constant density, 2-D, float32. Methods take turns, so that a drift of the machine's speed
-meets all of them; medians are stored. `inverse` and `LU` are differentiated by autograd, `Cholesky` is `mag.weighting`
-with `mag.Cholesky()`, everything from points to gradient included in all three. Accuracy at each
-size is measured against float64 LU and stored beside the times.
+Points uniform in a disc of constant density, 2-D, float32. Methods take turns, so that a drift of
+the machine's speed meets all of them; medians are stored. `inverse` and `LU` are differentiated by
+autograd, `Cholesky` is `mag.weighting` with `mag.Cholesky()`, everything from points to gradient
+included in all three. Accuracy at each size is measured against float64 LU and stored beside the
+times.
 """
 
 import argparse

@@ -1,6 +1,7 @@
 """The package keeps its layers, its modules keep their privacy and a readable length."""
 
 import ast
+import importlib
 
 import layers
 import lints
@@ -8,6 +9,11 @@ import pytest
 
 sources = layers.sources()
 found = layers.imports(sources)
+outside = [
+    path
+    for folder in ("tests", "tools", "benchmarks")
+    for path in sorted((layers.root / folder).glob("*.py"))
+]
 each_module = pytest.mark.parametrize("module", sources)
 
 # Modules over 500 lines, each with the reason.
@@ -55,14 +61,26 @@ def test_modules_are_short(module):
 
 
 def test_tests_use_public_names():
-    """Except for those in NEEDED_BY_TESTS, each of which is used."""
+    """Except for those in NEEDED_BY_TESTS, each of which is used. Benchmarks and tools do, too."""
     used = {
         name: path.name
-        for path in (layers.root / "tests").glob("*.py")
-        for name in lints.private_names(path.read_text(encoding="utf-8"), f"tests.{path.stem}")
+        for path in outside
+        for name in lints.private_names(path.read_text(encoding="utf-8"), f"outside.{path.stem}")
     }
     assert {name: used[name] for name in used if name not in NEEDED_BY_TESTS} == {}
     assert [name for name in NEEDED_BY_TESTS if name not in used] == []
+
+
+@pytest.mark.parametrize("path", outside, ids=lambda path: f"{path.parent.name}-{path.stem}")
+def test_what_is_imported_from_the_package_is_there(path):
+    """Nobody runs the benchmarks often enough to notice a name that moved."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for statement, _ in layers.statements(tree):
+        for module, name in layers.targets(statement, f"outside.{path.stem}"):
+            if f"{module}.{name}".removeprefix(".") in layers.module_names():
+                continue
+            found = importlib.import_module(f"{layers.package}.{module}".removesuffix("."))
+            assert name is None or hasattr(found, name), f"{module} has no {name}"
 
 
 # The rules themselves
