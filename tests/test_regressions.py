@@ -182,7 +182,7 @@ def test_huge_latents_are_skipped_not_raised():
 def test_muon_leaves_the_outer_layers_alone():
     """With 64 features the first and last layers are square, too."""
     module = LinearAutoencoder(64)
-    optimizers = training._optimizers(module, strategies.Phase("joint", 1, optimizer="muon"))
+    optimizers = training.make_optimizers(module, strategies.Phase("joint", 1, optimizer="muon"))
     assert [sum(len(g["params"]) for g in o.param_groups) for o in optimizers][1] == 10
 
 
