@@ -285,7 +285,7 @@ def flattened(
     name: str = "points",  # how messages call them
 ) -> np.ndarray:
     "Points or images as an array (n, d) of float64. Raises `TypeError` or `ValueError`."
-    if getattr(points, "ndim", 2) > 2:
+    if not isinstance(points, type) and getattr(points, "ndim", 2) > 2:
         points = points.reshape(len(points), -1)
     return _checked(points, name)
 

@@ -100,10 +100,12 @@ class ConjugateGradient(Solver):
         if self.rtol is not None:
             check_number("rtol", self.rtol, above=0)
         check_count("max_steps", self.max_steps)
-        if self.memory is not None and self.memory != float("inf"):
+        unlimited = isinstance(self.memory, float) and self.memory == float("inf")
+        if self.memory is not None and not unlimited:
             check_number("memory", self.memory, least=0, remedy=" (a number of bytes)")
-        known = self.preconditioner is None or self.preconditioner == "auto"
-        if not (known or isinstance(self.preconditioner, (Solver, Factor))):
+        choice = self.preconditioner
+        known = choice is None or (isinstance(choice, str) and choice == "auto")
+        if not (known or isinstance(choice, (Solver, Factor))):
             raise TypeError(
                 "preconditioner must be a solver such as mag.Vecchia(), a factor, None or 'auto', "
                 f"not {self.preconditioner!r}"
