@@ -9,7 +9,17 @@ import re
 from collections.abc import Iterator
 
 import layers
-from book import Notebook, default_exp, directive, exported, hidden, joined, opening, syntax_tree
+from book import (
+    Notebook,
+    default_exp,
+    directive,
+    exported,
+    hidden,
+    joined,
+    magic,
+    opening,
+    syntax_tree,
+)
 
 most_cells = 65  # of a lesson: about sixty
 first_look = 6  # by this cell a lesson shows something
@@ -207,6 +217,13 @@ def lint_links(notebook: Notebook) -> list[str]:
     return [f"it links to {target}, which is not there" for target in missing]
 
 
+def lint_private_imports(notebook: Notebook) -> list[str]:
+    """Examples use what users can use, too."""
+    sources = [magic.sub("", source_of(cell)) for cell in notebook.code]
+    found = set().union(*(private_names(source, notebook.module or "nbs") for source in sources))
+    return [f"it uses {name}" for name in sorted(found)]
+
+
 everywhere = [
     lint_title,
     lint_opening,
@@ -220,6 +237,7 @@ everywhere = [
     lint_machine_paths,
     lint_metadata,
     lint_links,
+    lint_private_imports,
 ]
 
 

@@ -119,6 +119,7 @@ bad = {
     lints.lint_machine_paths: notebook_of(code("x", printed("saved to '/home/me/a.png'"))),
     lints.lint_metadata: notebook_of(widgets={"state": {}}),
     lints.lint_links: notebook_of(prose("[a](99_nowhere.ipynb#b) `[c](d)`")),
+    lints.lint_private_imports: notebook_of(code("from magnitude_ae.checks import _sign")),
     lints.lint_first_look: notebook_of(*[prose()] * 6, code("1", printed("1"))),
     lints.lint_definitions_in_a_row: notebook_of(*(code(define.format(c)) for c in "abc")),
     lints.lint_length: notebook_of(*[prose()] * (lints.most_cells + 1)),
