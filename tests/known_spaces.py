@@ -1,8 +1,9 @@
 """Spaces whose magnitude and weighting have closed forms, with those answers.
 
-The closed forms are evaluated in 60-digit decimal arithmetic: they subtract nearly equal numbers at small scales, and an
-oracle must not need an excuse. Coordinates and distances are small multiples of 1/64 wherever they can be, so that they,
-their differences and the squares of these are exact in float32 too, and every error found is the library's.
+The closed forms are evaluated in 60-digit decimal arithmetic, since they subtract nearly equal
+numbers at small scales. Coordinates and distances are small multiples of 1/64 wherever they can be,
+so that they, their differences and the squares of these are exact in float32 too, and every error
+found is the library's.
 
 `KNOWN` is a list for `pytest.mark.parametrize`, `known_spaces()` a Hypothesis strategy.
 """
@@ -10,6 +11,7 @@ their differences and the squares of these are exact in float32 too, and every e
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from decimal import Decimal, localcontext
+from itertools import pairwise
 
 import numpy as np
 from hypothesis import strategies as st
@@ -43,9 +45,10 @@ class KnownSpace:
     weighting_at: Callable = field(repr=False)  # Decimal t -> list of n Decimals
     magnitude_at: Callable = field(repr=False)  # Decimal t -> Decimal
     positive_definite: bool = True
-    # One rounding error in the distances becomes an error of about t^-growth in the weighting. 0: the distances are
-    # invertible on the vectors that sum to zero ("strict negative type": distinct Euclidean points, trees, ultrametrics),
-    # and any scale will do. Even cycles and l1 grids: 1. The six points, whose limit is not 1: 2.
+    # One rounding error in the distances becomes an error of about t^-growth in the weighting.
+    # 0: the distances are invertible on the vectors that sum to zero ("strict negative type":
+    # distinct Euclidean points, trees, ultrametrics), and any scale will do. Even cycles and l1
+    # grids: 1. The six points, whose limit is not 1: 2.
     growth: int = 0
 
     @property
@@ -59,7 +62,10 @@ class KnownSpace:
         return float(_exact(self.magnitude_at)(Decimal(float(scale))))
 
     def tolerance(self, scale, dtype="float64") -> float:
-        "The relative error to ask for: 1e-10 (1e-4 in float32), more only where rounding the distances alone costs more."
+        """The relative error to ask for: 1e-10 (1e-4 in float32).
+
+        It is more only where rounding the distances alone costs more.
+        """
         eps = float(np.finfo(dtype).eps)
         amplified = 2000 * eps * min(1.0, scale) ** -self.growth if self.growth else 0.0
         if (
@@ -79,7 +85,7 @@ class KnownSpace:
 def _line(positions):  # integers, in 64ths
     "Weights of points on a line, in the order of the points. Source: facts, tanh of half the gaps."
     order = sorted(range(len(positions)), key=lambda i: positions[i])
-    gaps = [Decimal(positions[b] - positions[a]) / 64 for a, b in zip(order, order[1:])]
+    gaps = [Decimal(positions[b] - positions[a]) / 64 for a, b in pairwise(order)]
 
     def weighting(t):
         halves = [
@@ -161,7 +167,10 @@ K32_POLE = float(np.log(2) / 2)
 
 
 def k32():
-    "The complete bipartite graph K_{3,2}: two sides, neighbours 1 apart, points of one side 2 apart; a pole at log √2."
+    """The complete bipartite graph K_{3,2}, which has a pole at log √2.
+
+    Neighbours are 1 apart, points of one side 2.
+    """
     side = np.array([0, 0, 0, 1, 1])
     distances = np.where(side[:, None] == side, 2.0, 1.0) * (1 - np.eye(5))
 
@@ -199,7 +208,10 @@ def grid(first, second):  # positions on two axes, in 64ths
 def join(
     first, second, apart=512
 ):  # positions on two lines, and the distance between them, in 64ths
-    "Two lines, each point of one equally far from each point of the other (at least half as far as either is long)."
+    """Two lines, each point of one equally far from each point of the other.
+
+    The lines are at least half as far apart as either is long.
+    """
     lines = [np.array(positions, dtype=float) / 64 for positions in (first, second)]
     blocks = [np.abs(x[:, None] - x) for x in lines]
     across = np.full((len(first), len(second)), apart / 64)
@@ -241,7 +253,10 @@ def polygon(n, radius=2.0):
 
 
 def six_points():
-    "Two triples, sides 1 and 2, cross distances 1: a metric space whose magnitude tends to 6/5, not 1, as t goes to 0."
+    """Two triples, sides 1 and 2, cross distances 1.
+
+    Its magnitude tends to 6/5, not 1, as t goes to 0.
+    """
     side = np.array([0, 0, 0, 1, 1, 1])
     distances = np.where(side[:, None] != side, 1.0, np.where(side == 1, 2.0, 1.0)) * (
         1 - np.eye(6)

@@ -1,4 +1,4 @@
-"""Vecchia's approximation and conjugate gradients: agreement, convergence, hard spaces, and what they refuse."""
+"""Vecchia and conjugate gradients: agreement, convergence, hard spaces, and what they refuse."""
 
 import warnings
 
@@ -65,7 +65,7 @@ def test_agrees_with_elimination(seed):
         scale *= 30
         zeta = np.exp(-scale * distances)
     truth = np.linalg.solve(zeta, np.ones(n))
-    # an error in w is at most the condition times the residual: ask for a residual that makes it 1e-8
+    # an error in w is at most the condition times the residual: ask for one that makes it 1e-8
     rtol = min(1e-10, 1e-8 / np.linalg.cond(zeta))
     w = mag.weighting(points, scale, metric=metric, solver=CG(rtol=max(rtol, 1e-13)))
     np.testing.assert_allclose(w, truth, rtol=0, atol=1e-8 * np.abs(truth).max())
@@ -101,8 +101,9 @@ def test_gradient_agrees_with_autograd_through_elimination(solver, scale):
     ours = torch.autograd.grad((mag.weighting(points, t, solver=solver) * pull).sum(), (points, t))
     truth = torch.linalg.solve(dense(points, t), torch.ones(50, dtype=torch.float64))
     theirs = torch.autograd.grad((truth * pull).sum(), (points, t))
-    for a, b in zip(ours, theirs):
-        # the derivative by a scale near 0 is the residual times the condition; evaluated tiles promise 1e-8 only
+    for a, b in zip(ours, theirs, strict=True):
+        # the derivative by a scale near 0 is the residual times the condition; evaluated tiles
+        # promise 1e-8 only
         assert (a - b).norm() <= (
             1e-4 if solver == CG(memory=0) else 1e-5 if scale < 0.1 else 1e-6
         ) * b.norm()
@@ -139,8 +140,9 @@ def test_evaluated_tiles_give_what_kept_ones_give():
 
 
 def test_a_good_start_saves_steps():
-    similarity, b = mag.Similarity(cloud(800) * 10), torch.ones(800)
-    for similarity in (similarity, similarity.at(1e-3)):
+    large = mag.Similarity(cloud(800) * 10)
+    b = torch.ones(800)
+    for similarity in (large, large.at(1e-3)):
         factor = CG().factor(similarity)
         cold = factor.solve(b)
         near = factor.solve(b, start=cold.value * (1 + 1e-7))
@@ -201,7 +203,7 @@ def test_with_all_neighbours_vecchia_is_exact(order, d):
 
 
 def test_on_a_line_two_neighbours_are_enough():
-    "Points on a line form a Markov chain: one neighbour on each side screens the rest, in any order."
+    "Points on a line form a Markov chain: a neighbour on each side screens the rest, in any order."
     points = torch.from_numpy(np.random.default_rng(0).uniform(0, 30, (300, 1)))
     close(
         mag.weighting(points, solver=mag.Vecchia(1, order="coordinate")),
@@ -243,7 +245,7 @@ def test_more_neighbours_are_better_and_the_message_bounds_the_error():
             residual(mag.Similarity(points), answer.value, torch.ones(1500)), rel=1e-6
         )
     assert errors == sorted(errors, reverse=True) and errors[-1] < 0.005
-    assert all(error < claim for error, claim in zip(errors, claims))
+    assert all(error < claim for error, claim in zip(errors, claims, strict=True))
 
 
 @pytest.mark.parametrize("order", ["centre", "coordinate", "random"])
@@ -444,7 +446,7 @@ def test_the_same_on_a_gpu(solver, dtype):
         w.square().sum().backward()
         assert w.device == x.device and x.grad.device == x.device
         answers.append((w.detach().cpu(), x.grad.cpu()))
-    for here, there in zip(*answers):
+    for here, there in zip(*answers, strict=True):
         close(there, here, 1e-6 if dtype == torch.float64 else 1e-3)
 
 
@@ -454,7 +456,10 @@ def test_the_same_on_a_gpu(solver, dtype):
 @pytest.mark.parametrize("metric", ["euclidean", "cityblock"])
 @pytest.mark.parametrize("d", [1, 2, 3])
 def test_far_tiles_do_not_count(metric, d):
-    "A cloud much wider than similarities reach: products, gradients and weightings as with every tile."
+    """A cloud much wider than similarities reach.
+
+    Products, gradients and weightings are as with every tile.
+    """
     points = torch.from_numpy(np.random.default_rng(d).uniform(0, 8000 ** (1 / d) * 40, (8000, d)))
     points[:100] = points[100:200]  # copies, too
     similarity = mag.Similarity(points, 0.9, metric)

@@ -1,4 +1,4 @@
-"""Derivatives of every order: against finite differences, against plain torch, and where they cannot be had."""
+"""Derivatives of every order: against finite differences and plain torch, or refused."""
 
 import pytest
 import torch
@@ -115,7 +115,10 @@ def test_small_scales_twice():
 
 
 def test_copies_move_alike():
-    "The Hessian at copies is finite, symmetric, and that of the distinct points when all copies move."
+    """The Hessian at copies is finite and symmetric.
+
+    When all copies move, it is that of the distinct points.
+    """
     points = points_of(5).detach()
     twice = torch.cat([points, points[:2]])
     H = hessian(lambda x: mag.magnitude(x, 0.7), twice)

@@ -1,4 +1,4 @@
-"""Every solver on every kind of space, in both precisions, with its gradient; and where there is nothing to solve."""
+"""Every solver on every kind of space, in both precisions, with its gradient; and failures."""
 
 import dataclasses
 import warnings
@@ -80,7 +80,8 @@ def test_solution_of_any_right_hand_side(solver, dtype, columns, metric):
     assert solution.residual == pytest.approx(
         miss, rel=0.1, abs=1e-15 if dtype == torch.float64 else 3e-7
     )
-    # A random b, unlike 1, excites the small eigenvalues: v is large there, and float32 keeps 1e-7 of it.
+    # A random b, unlike 1, excites the small eigenvalues: v is large there, and float32 keeps 1e-7
+    # of it.
     assert solution.residual <= (1e-10 if dtype == torch.float64 else 2e-5)
     assert solution.converged == (solution.residual <= TOLERANCE[dtype])
     assert type(solver).__name__ in solution.message
@@ -142,7 +143,8 @@ def test_agrees_with_elimination(seed):
         zeta = np.exp(-scale * distances)
     truth = np.linalg.solve(zeta, np.ones(n))
     given = distances if metric == "precomputed" else points
-    # the maximum metric is not of negative type above two dimensions: its ζ may be indefinite, and Cholesky says so
+    # the maximum metric is not of negative type above two dimensions: its ζ may be indefinite, and
+    # Cholesky says so
     for solver in (None, *SOLVERS[: 2 if metric == "chebyshev" else 4]):
         w = mag.weighting(given, scale, metric=metric, solver=solver)
         np.testing.assert_allclose(w, truth, rtol=0, atol=1e-8 * np.abs(truth).max())
@@ -303,7 +305,10 @@ def test_copies_share_the_weight_of_one(solver, dtype, metric):
 
 
 def test_gradient_of_copies_moved_together():
-    "Moving all copies of a point moves the weighting as moving the single point does: the shares of the gradient add up."
+    """Moving all copies of a point moves the weighting as moving the single point does.
+
+    The shares of the gradient add up.
+    """
     base = cloud(6, requires_grad=True)
     index = torch.tensor([0, 1, 2, 3, 4, 5, 2, 2, 4])
     (copies,) = torch.autograd.grad(mag.magnitude(base[index]), base)
@@ -337,7 +342,10 @@ def test_one_point_and_points_all_equal(solver, dtype):
 @pytest.mark.parametrize("apart", [10.0**-k for k in range(3, 18)])
 @pytest.mark.parametrize("where", [0.0, 1.0])
 def test_near_duplicates_weigh_together_as_one(dtype, apart, where):
-    "At the origin the two stay distinct at any distance; at 1 rounding makes them one from 1e-7 (1e-16) on."
+    """At the origin the two stay distinct at any distance.
+
+    At 1 rounding makes them one from 1e-7 (1e-16) on.
+    """
     rest = np.random.default_rng(3).standard_normal((20, 2)) + 2
     pair = (
         torch.from_numpy(np.vstack([rest, [where, 0], [where + apart, 0]]))
@@ -350,7 +358,8 @@ def test_near_duplicates_weigh_together_as_one(dtype, apart, where):
         (gradient,) = torch.autograd.grad(w.sum(), pair)
     truth = mag.weighting(torch.from_numpy(np.vstack([rest, [where, 0]])))
     together = torch.cat([w[:20], w[20:].sum()[None]]).detach().double()
-    # Two points differ from one by O(their distance); in float32 the other points' rounding adds 1e-5.
+    # Two points differ from one by O(their distance); in float32 the rounding of the other points
+    # adds 1e-5.
     torch.testing.assert_close(
         together, truth, rtol=0, atol=3 * apart + (1e-9 if dtype == torch.float64 else 2e-5)
     )
@@ -361,7 +370,7 @@ def test_near_duplicates_weigh_together_as_one(dtype, apart, where):
 
 @precise
 def test_a_swarm_of_near_duplicates(dtype):
-    "A cloud of 50 points collapsed to a size of 1e-9 beside 20 others weighs about as one point there."
+    "50 points collapsed to a size of 1e-9 beside 20 others weigh about as much as one there."
     rest = np.random.default_rng(3).standard_normal((20, 2)) + 3
     swarm = 1e-9 * np.random.default_rng(4).standard_normal((50, 2))
     points = torch.from_numpy(np.vstack([rest, swarm])).to(dtype)
@@ -396,7 +405,10 @@ def test_collinear_points_in_space_weigh_as_on_the_line(dtype, dimension, solver
 
 @precise
 def test_far_from_the_origin(dtype):
-    "The same cloud 2^10 away in steps of 2^-8 is exactly representable: the answer must not change at all digits asked."
+    """The same cloud 2^10 away in steps of 2^-8 is exactly representable.
+
+    So the answer must not change.
+    """
     steps = np.random.default_rng(0).integers(-512, 512, (60, 2)) / 256
     near, far = torch.tensor(steps, dtype=dtype), torch.tensor(steps + 1024, dtype=dtype)
     torch.testing.assert_close(
@@ -439,7 +451,10 @@ def test_extreme_scales(dtype, scale):
 @precise
 @pytest.mark.parametrize("offset", [0.0, 100.0])
 def test_784_dimensions(dtype, offset):
-    "Distances by products: exact diagonal, accurate near-duplicates, and the gradient of the direct formula."
+    """Distances by products have an exact diagonal and accurate near-duplicates.
+
+    The gradient is that of the direct formula.
+    """
     rng = np.random.default_rng(0)
     raw = rng.random((60, 784)) + offset
     raw[1] = raw[0] + 1e-3 * rng.random(784)  # a near-duplicate, recomputed directly

@@ -20,7 +20,7 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.colorbar import Colorbar
-from matplotlib.colors import Colormap, ListedColormap, to_hex, to_rgb, to_rgba
+from matplotlib.colors import Colormap, ListedColormap, to_hex, to_rgba
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator
 
