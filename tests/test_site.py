@@ -319,6 +319,11 @@ def test_claims_agree_with_the_stored_results():
     assert said == pytest.approx(expected, abs=6e-4)
 
 
+@pytest.mark.parametrize("name", site_pages.FINDINGS)
+def test_every_number_of_a_page_is_said_by_a_notebook(name):
+    assert site_pages.found(*site_pages.FINDINGS[name])
+
+
 @pytest.mark.parametrize("where", ["00_magnitude", None])
 def test_a_number_that_is_not_there_or_not_alone_stops_the_build(where):
     with pytest.raises(ValueError, match="nothing"):
