@@ -6,11 +6,11 @@
     mag.magnitude(points, scale)         # the effective number of points
     mag.MagnitudeAutoencoder().fit_transform(points)
 
-Everything is imported when it is first used, so that `import magnitude_ae` stays quick. Editors and type checkers, which
-run nothing, read `__init__.pyi`.
+Everything is imported when it is first used, so that `import magnitude_ae` stays quick. Editors and
+type checkers, which run nothing, read `__init__.pyi`.
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 import sys as _sys
 from importlib import import_module as _import_module
@@ -43,8 +43,8 @@ _NAMES = {  # name -> the module that defines it
         ),
         "autoencoder": ("MagnitudeAutoencoder",),
         "boundary": ("BoundaryDetector",),
+        "baselines": ("baselines",),
         "evaluation": (
-            "baselines",
             "boundary_auc",
             "boundary_correlation",
             "compare_embeddings",
@@ -76,7 +76,7 @@ def __dir__() -> list[str]:
 
 
 class _Face(_ModuleType):
-    """A package on which `mag.weighting` stays the function, although a module of that name is imported behind it."""
+    """A package on which `mag.weighting` stays the function, although a module has that name."""
 
     def __setattr__(self, name: str, value: object) -> None:
         if not (name in _NAMES and isinstance(value, _ModuleType)):

@@ -289,7 +289,7 @@ class MagnitudeAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ba
         *,
         resume_from: str | Path | None = None,  # a file of `Checkpoint`, to be continued
     ) -> Any:  # (n, k)
-        "Trains on `points` and gives their latents. Raises `TypeError`, `ValueError` as `fit` does."
+        "Trains on `points` and gives their latents. Raises `TypeError` or `ValueError` like `fit`."
         return self.fit(points, resume_from=resume_from).embedding_
 
     def transform(self, points: Any) -> Any:  # (n, d) -> (n, k)

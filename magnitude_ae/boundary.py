@@ -19,11 +19,11 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from .arrays import as_tensor, restore
 from .checks import check_finite, check_scale
-from .similarity import Similarity
-from .space import check_metric, distances_between
-from .solvers import Solver
 from .scale import choose_scale
+from .similarity import Similarity
+from .solvers import Solver
 from .solvers.choice import weigh
+from .space import check_metric, distances_between
 
 # %% ../nbs/15_boundary.ipynb #3dcf0d00
 FRACTIONS = {

@@ -112,7 +112,7 @@ _ALIASES = {"l2": "euclidean", "l1": "cityblock", "manhattan": "cityblock"}
 
 
 def check_metric(metric: Any) -> str:
-    "The metric's name, synonyms resolved. Raises `ValueError` listing the names when it is unknown."
+    "The metric's name, synonyms resolved. Raises `ValueError` that lists the known names."
     known = {*VALID_METRICS["brute"], "precomputed"}
     if not isinstance(metric, str) or metric not in known:
         names = ", ".join(sorted(known))

@@ -5,20 +5,15 @@
 # %% auto #0
 __all__ = ['scales_of', 'warn_all', 'weighed', 'weighting', 'magnitude', 'solve', 'spread']
 
-# %% ../nbs/02_weighting.ipynb #b3f4fe0e
+# %% ../nbs/02_weighting.ipynb #78626cfc
 import warnings
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
-# %
-import matplotlib.pyplot as plt
 import numpy as np
 import torch
-from torch.testing import assert_close
 
-import magnitude_ae as mag
-from . import plots
 from .arrays import restore
 from .similarity import Similarity
 from .solvers.base import Solution, Solver

@@ -12,8 +12,8 @@ import magnitude_ae as mag
 from magnitude_ae.architectures import (
     Autoencoder,
     ConvolutionalAutoencoder,
-    LinearAutoencoder,
     FromOnePixel,
+    LinearAutoencoder,
     MixChannels,
     build,
     calibrate,

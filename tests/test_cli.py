@@ -12,8 +12,8 @@ import pytest
 from typer.testing import CliRunner
 
 import magnitude_ae as mag
-from magnitude_ae import cli
-from magnitude_ae.cli import app, read_table, write_table
+from magnitude_ae.cli import app, main, read_table, tables, write_table
+from magnitude_ae.reproduce import figures, results
 
 runner = CliRunner()
 
@@ -80,7 +80,8 @@ def test_without_out_the_weighting_goes_to_standard_output_alone(tmp_path, point
     source = tmp_path / "p.csv"
     pd.DataFrame(points).to_csv(source, index=False)
     done = shell("weighting", source)
-    assert done.returncode == 0 and "magnitude" in done.stderr
+    assert done.returncode == 0
+    assert "magnitude" in done.stderr
     assert len(done.stdout.splitlines()) == 41
 
 
@@ -149,7 +150,9 @@ def test_an_existing_file_is_replaced_only_by_force(tmp_path, disc):
     out = tmp_path / "w.csv"
     out.write_text("precious")
     refused = shell("weighting", disc, "--out", out)
-    assert refused.returncode == 1 and "--force" in refused.stderr and out.read_text() == "precious"
+    assert refused.returncode == 1
+    assert "--force" in refused.stderr
+    assert out.read_text() == "precious"
     assert shell("weighting", disc, "--out", out, "--force").returncode == 0
     assert out.read_text() != "precious"
 
@@ -167,7 +170,8 @@ def test_every_command_refuses_to_overwrite(tmp_path, disc, model, command):
         out,
     ]
     refused = runner.invoke(app, [str(argument) for argument in arguments])
-    assert isinstance(refused.exception, FileExistsError) and out.read_text() == "precious"
+    assert isinstance(refused.exception, FileExistsError)
+    assert out.read_text() == "precious"
     run(*arguments, "--force")
     assert len(pd.read_csv(out)) == (1 if command == "magnitude" else 40)
     assert sorted(path.name for path in tmp_path.iterdir()) == [
@@ -218,11 +222,9 @@ def test_magnitudes_at_some_scales_and_along_the_curve(tmp_path, disc, points):
     np.testing.assert_allclose(table["magnitude"], mag.magnitude(points, [0.5, 2.0]), rtol=1e-9)
     run("magnitude", disc, "--curve", "--out", tmp_path / "curve.csv")
     curve = pd.read_csv(tmp_path / "curve.csv")
-    assert (
-        len(curve) == 50
-        and curve["magnitude"].is_monotonic_increasing
-        and curve["magnitude"].iloc[-1] > 30
-    )
+    assert len(curve) == 50
+    assert curve["magnitude"].is_monotonic_increasing
+    assert curve["magnitude"].iloc[-1] > 30
     chosen = json.loads(run("magnitude", disc, "--json").stdout)
     assert chosen["scale"] == pytest.approx([mag.choose_scale(points)], rel=1e-9)
     assert isinstance(
@@ -247,11 +249,10 @@ def test_a_pole_is_an_empty_cell_and_null(tmp_path):
         "1",
     )
     done = shell(*arguments, "--json")
-    assert done.returncode == 0 and json.loads(done.stdout)["magnitude"][0] is None
-    assert (
-        "magnitude-ae: warning: no magnitude at scale" in done.stderr
-        and len(done.stderr.strip().splitlines()) == 1
-    )
+    assert done.returncode == 0
+    assert json.loads(done.stdout)["magnitude"][0] is None
+    assert "magnitude-ae: warning: no magnitude at scale" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
     assert pd.read_csv(io.StringIO(shell(*arguments).stdout))["magnitude"].isna().tolist() == [
         True,
         False,
@@ -278,13 +279,17 @@ def test_the_boundary_is_that_of_the_detector(tmp_path, disc, points):
     said = json.loads(
         run("boundary", disc, "--contamination", "auto", "--scale", "0.5", "--json").stdout
     )
-    assert said["threshold"] == -0.5 and said["scale"] == 0.5 and len(said["score"]) == 40
+    assert said["threshold"] == -0.5
+    assert said["scale"] == 0.5
+    assert len(said["score"]) == 40
 
 
 def test_new_points_are_scored_by_the_old(tmp_path, disc):
     (tmp_path / "new.csv").write_text("label,y,x\nmiddle,0,0\nfar,0,99\n")
     said = json.loads(run("boundary", disc, "--new", tmp_path / "new.csv", "--json").stdout)
-    assert said["inside"] == [1, -1] and said["n_points"] == 2 and said["n_outside"] == 1
+    assert said["inside"] == [1, -1]
+    assert said["n_points"] == 2
+    assert said["n_outside"] == 1
     np.save(tmp_path / "new.npy", [[0.0, 0.0], [99.0, 0.0]])
     assert json.loads(run("boundary", disc, "--new", tmp_path / "new.npy", "--json").stdout)[
         "score"
@@ -309,7 +314,9 @@ def test_json_is_one_object_on_standard_output(tmp_path, disc, command):
     out = tmp_path / "o.csv"
     result = run(command, disc, *COMMANDS[command], "--json", "--out", out)
     said = json.loads(result.stdout)
-    assert said["n_points"] == 40 and said["out"] == str(out) and out.exists()
+    assert said["n_points"] == 40
+    assert said["out"] == str(out)
+    assert out.exists()
     assert result.stderr == ""
 
 
@@ -350,11 +357,9 @@ def test_columns_that_are_not_there(disc, columns, words):
 def test_a_file_without_the_columns_of_the_model(tmp_path, model):
     (tmp_path / "new.csv").write_text("x,z\n1,2\n")
     done = shell("transform", model, tmp_path / "new.csv")
-    assert (
-        done.returncode == 1
-        and "has no column(s) y; it has x, z" in done.stderr
-        and len(done.stderr.splitlines()) == 1
-    )
+    assert done.returncode == 1
+    assert "has no column(s) y; it has x, z" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
 
 
 # Parquet
@@ -383,16 +388,15 @@ def test_parquet_in_and_out(tmp_path, points):
 
 
 def test_without_pyarrow_parquet_is_refused_in_words(tmp_path, disc, monkeypatch):
-    monkeypatch.setattr(cli, "find_spec", lambda name: None)
+    monkeypatch.setattr(tables, "find_spec", lambda name: None)
     (tmp_path / "p.parquet").write_text("")
     for arguments in (
         ["weighting", str(tmp_path / "p.parquet")],
         ["weighting", str(disc), "--out", str(tmp_path / "w.parquet")],
     ):
         result = runner.invoke(app, arguments)
-        assert isinstance(result.exception, ValueError) and "pip install pyarrow" in str(
-            result.exception
-        )
+        assert isinstance(result.exception, ValueError)
+        assert "pip install pyarrow" in str(result.exception)
 
 
 # What cannot be used
@@ -419,10 +423,13 @@ def test_files_that_cannot_be_used_get_one_line(
     path.write_text(text)
     monkeypatch.setattr(sys, "argv", ["magnitude-ae", command, str(path), "--scale", "1"])
     with pytest.raises(SystemExit) as ended:
-        cli.main()
+        main()
     said = capsys.readouterr()
-    assert ended.value.code == 1 and words in said.err and said.out == ""
-    assert len(said.err.strip().splitlines()) == 1 and said.err.startswith("magnitude-ae: ")
+    assert ended.value.code == 1
+    assert words in said.err
+    assert said.out == ""
+    assert len(said.err.strip().splitlines()) == 1
+    assert said.err.startswith("magnitude-ae: ")
 
 
 @pytest.mark.parametrize(
@@ -465,7 +472,9 @@ def test_objects_in_npy_are_not_loaded(tmp_path):
 )
 def test_wrong_calls_have_a_status_and_no_traceback(tmp_path, arguments, status):
     done = shell(*arguments, cwd=tmp_path)
-    assert done.returncode == status and done.stderr and "Traceback" not in done.stderr
+    assert done.returncode == status
+    assert done.stderr
+    assert "Traceback" not in done.stderr
     assert not list(tmp_path.iterdir())
 
 
@@ -483,19 +492,31 @@ def test_a_failed_write_leaves_nothing(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_reproduce_makes_a_picture_and_a_table_and_does_not_repeat_itself(tmp_path, monkeypatch):
-    from magnitude_ae import reproduce
+@pytest.fixture
+def small_runs(monkeypatch):
+    monkeypatch.setattr(figures, "FAST", {"n_points": 60, "max_epochs": 3})
 
-    small = {"n_points": 60, "max_epochs": 3}
-    monkeypatch.setattr(reproduce, "FAST", small)
-    first = runner.invoke(app, ["reproduce", "shapes", "--fast", "--out", str(tmp_path / "made")])
-    assert first.exit_code == 0, first.output
+
+def forbidden(*_, **__):
+    raise AssertionError("an experiment was run")
+
+
+def test_reproduce_makes_a_picture_and_a_table_and_does_not_repeat_itself(
+    tmp_path, monkeypatch, small_runs
+):
+    first = run("reproduce", "shapes", "--fast", "--out", tmp_path / "made")
     table = pd.read_csv(tmp_path / "made" / "table.csv")
-    assert len(table) == 9 and (tmp_path / "made" / "figure2.png").stat().st_size > 10_000
-    monkeypatch.setattr(reproduce, "run", None)  # would fail if anything were run again
-    assert (
-        runner.invoke(
-            app, ["reproduce", "shapes", "--fast", "--out", str(tmp_path / "made")]
-        ).exit_code
-        == 0
-    )
+    assert len(table) == 9
+    assert (tmp_path / "made" / "figure2.png").stat().st_size > 10_000
+    monkeypatch.setattr(results, "run", forbidden)
+    assert run("reproduce", "shapes", "--fast", "--out", tmp_path / "made").stdout == first.stdout
+
+
+def test_reproduce_says_when_an_older_version_made_the_results(tmp_path, small_runs):
+    said = run("reproduce", "shapes", "--fast", "--out", tmp_path).stdout
+    assert "made by version" not in said
+    path = tmp_path / "ball-default-seed0-n60-epochs3.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "version": "0.0.9"}))
+    said = run("reproduce", "shapes", "--fast", "--out", tmp_path).stdout
+    assert f"made by version 0.0.9, and this is {mag.__version__}" in said
+    assert "--out" in said

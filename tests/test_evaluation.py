@@ -1,5 +1,6 @@
-"""How embeddings are judged: measures against independent computations, baselines with and without the extra."""
+"""How embeddings are judged: measures against independent computations; the other methods."""
 
+import importlib
 import sys
 from types import ModuleType
 
@@ -11,7 +12,8 @@ from scipy.stats import entropy
 from sklearn.manifold import trustworthiness as sklearn_trustworthiness
 
 import magnitude_ae as mag
-from magnitude_ae import evaluation
+from magnitude_ae import baselines, evaluation
+from magnitude_ae.random import seed_of
 
 rng = np.random.default_rng(0)
 ball = mag.datasets.ball(90, random_state=0)
@@ -38,13 +40,14 @@ def test_density_divergence_knows_no_size_place_or_turn():
 
 def test_density_divergence_of_collapsed_embeddings_is_finite():
     collapsed = np.zeros((90, 2))
-    expected = evaluation._density(ball, 0.1) @ np.log(90 * evaluation._density(ball, 0.1))
+    density = evaluation.kernel_density(ball, 0.1)
+    expected = density @ np.log(90 * density)
     assert evaluation.density_divergence(ball, collapsed) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("sigma", [0, -1, np.nan, np.inf, "0.1"])
 def test_density_divergence_needs_a_width(sigma):
-    with pytest.raises(ValueError, match="sigma is"):
+    with pytest.raises((ValueError, TypeError), match="sigma must be"):
         evaluation.density_divergence(ball, shadow, sigma)
 
 
@@ -54,7 +57,8 @@ def test_density_divergence_needs_a_width(sigma):
 @pytest.fixture
 def fake_umap(monkeypatch):
     "A package umap whose embedding is the first two columns; records what it was made with."
-    module, made = ModuleType("umap"), []
+    module = ModuleType("umap")
+    made = []
 
     class UMAP:
         def __init__(self, **settings):
@@ -63,7 +67,8 @@ def fake_umap(monkeypatch):
         def fit_transform(self, x):
             return x[:, :2].astype(np.float32)
 
-    module.UMAP, module.__spec__ = UMAP, object()
+    module.UMAP = UMAP
+    module.__spec__ = object()
     monkeypatch.setitem(sys.modules, "umap", module)
     return made
 
@@ -71,34 +76,60 @@ def fake_umap(monkeypatch):
 @pytest.fixture
 def no_umap(monkeypatch):
     monkeypatch.setitem(sys.modules, "umap", None)
-    monkeypatch.setattr(evaluation, "find_spec", lambda name: None)
+    monkeypatch.setattr(importlib.import_module("magnitude_ae.baselines"), "find_spec", hidden)
+
+
+def hidden(name):
+    "No package is installed."
+    return None
 
 
 def test_umap_is_a_baseline_where_it_is_installed(fake_umap):
-    embeddings = evaluation.baselines(ball, random_state=3)
+    embeddings = baselines(ball, random_state=3)
     assert list(embeddings) == ["PCA", "t-SNE", "UMAP"]
     assert all(e.shape == (90, 2) and e.dtype == np.float64 for e in embeddings.values())
-    assert fake_umap == [{"n_components": 2, "n_neighbors": 15, "random_state": 3, "n_jobs": 1}]
+    seed = seed_of(3)
+    assert fake_umap == [{"n_components": 2, "n_neighbors": 15, "random_state": seed, "n_jobs": 1}]
 
 
-def test_umap_may_use_all_cores_without_a_seed(fake_umap):
-    evaluation.baselines(ball[:5], methods="UMAP")
-    assert "n_jobs" not in fake_umap[0] and fake_umap[0]["n_neighbors"] == 4
+def test_umap_is_always_given_a_seed(fake_umap):
+    "Without one it draws from NumPy's global generator."
+    baselines(ball[:5], methods="UMAP")
+    baselines(ball[:5], methods="UMAP")
+    first, second = (settings["random_state"] for settings in fake_umap)
+    assert isinstance(first, int)
+    assert first != second
+    assert fake_umap[0]["n_neighbors"] == 4
 
 
 def test_without_umap_the_rest_is_compared(no_umap):
-    assert list(evaluation.baselines(ball, random_state=0)) == ["PCA", "t-SNE"]
+    assert list(baselines(ball, random_state=0)) == ["PCA", "t-SNE"]
     with pytest.raises(ModuleNotFoundError, match=r"magnitude_ae\[compare\]"):
-        evaluation.baselines(ball, methods=["PCA", "UMAP"])
+        baselines(ball, methods=["PCA", "UMAP"])
 
 
 def test_methods_are_chosen_by_name():
-    assert list(evaluation.baselines(ball, methods=["PCA"])) == ["PCA"]
-    np.testing.assert_array_equal(
-        *(evaluation.baselines(ball, random_state=5, methods="t-SNE")["t-SNE"] for _ in range(2))
-    )
-    with pytest.raises(ValueError, match="isomap"):
-        evaluation.baselines(ball, methods=["isomap"])
+    assert list(baselines(ball, methods=["PCA"])) == ["PCA"]
+    for wrong in (["isomap"], "isomap", [3], 3):
+        with pytest.raises((ValueError, TypeError), match="method.*PCA.*t-SNE.*UMAP"):
+            baselines(ball, methods=wrong)
+
+
+@pytest.mark.parametrize("method", ["PCA", "t-SNE"])
+@pytest.mark.parametrize("random_state", [None, 5])
+def test_baselines_leave_the_global_generator_alone(method, random_state):
+    "Of PCA, too: on data this large it is randomised."
+    wide = np.random.default_rng(0).normal(size=(510, 60))
+    before = np.random.get_state()
+    first = baselines(wide, random_state, method)[method]
+    after = np.random.get_state()
+    for a, b in zip(before, after, strict=True):
+        np.testing.assert_array_equal(a, b)
+    if random_state is not None:
+        np.testing.assert_array_equal(baselines(wide, random_state, method)[method], first)
+
+
+# ---- the table
 
 
 def test_the_table_holds_every_measure():
@@ -126,10 +157,9 @@ class Shadow:
         return points.reshape(len(points), -1)[:, :2]
 
     def inverse_transform(self, latent):
-        nothing = torch.zeros_like if isinstance(latent, torch.Tensor) else np.zeros_like
-        return (torch.hstack if isinstance(latent, torch.Tensor) else np.hstack)(
-            [latent, nothing(latent)[:, :1]]
-        )
+        if isinstance(latent, torch.Tensor):
+            return torch.hstack([latent, torch.zeros_like(latent)[:, :1]])
+        return np.hstack([latent, np.zeros_like(latent)[:, :1]])
 
 
 def test_held_out_points_are_weighed_within_the_whole():
@@ -162,7 +192,7 @@ def test_held_out_trustworthiness_adds_up_to_that_of_the_whole():
 @pytest.mark.parametrize("n, k", [(25, 12), (40, 1), (2500, 12)])
 def test_row_trustworthiness_is_scikit_learns(n, k):
     x, h = rng.normal(size=(n, 9)), rng.normal(size=(n, 2))
-    assert evaluation._row_trustworthiness(x, h, k).mean() == pytest.approx(
+    assert evaluation.row_trustworthiness(x, h, k).mean() == pytest.approx(
         sklearn_trustworthiness(x, h, n_neighbors=k)
     )
 
@@ -214,10 +244,18 @@ def test_boundary_auc_needs_two_kinds_of_points(wrong):
 
 @pytest.mark.parametrize("scale", [1e-3, 0.1, 1.0, 8.0, 16.0, 32.0, 64.0])
 def test_the_best_scale_is_no_worse_than_the_one_given(scale):
-    "Where nearly every weight is 1, the best stretching lies on a hill narrower than the steps in which it is looked for."
+    "Where nearly every weight is 1, its hill is narrower than the steps in which it is looked for."
     noisy = ball + 0.01 * np.random.default_rng(1).normal(size=ball.shape)
     best, factor = evaluation.best_scale_correlation(ball, noisy, scale)
     assert best >= evaluation.boundary_correlation(ball, noisy, scale) - 1e-12
     assert best == pytest.approx(
         evaluation.boundary_correlation(ball, noisy * factor, scale), abs=1e-6
     )
+
+
+def test_a_single_point_has_no_best_scale():
+    with pytest.raises(ValueError, match="embedding is one point"):
+        evaluation.best_scale_correlation(ball, np.zeros((90, 2)))
+    twice = np.repeat(ball[:45], 2, axis=0)
+    best, _ = evaluation.best_scale_correlation(twice, twice)
+    assert best == pytest.approx(1)

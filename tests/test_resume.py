@@ -434,6 +434,7 @@ def test_a_crash_while_writing_leaves_the_last_good_checkpoint(tmp_path, monkeyp
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL on this system")
+@pytest.mark.slow
 @pytest.mark.parametrize("strategy, kills", [("default", 2), ("predictor-corrector", 1)])
 def test_killed_and_resumed(strategy, kills):
     "Processes that are killed at random moments; the benchmark does this twenty times."

@@ -673,7 +673,7 @@ def test_without_tensorboard(monkeypatch, tmp_path):
         ),
         (lambda p: mag.LogFile(p / "no" / "log.csv"), FileNotFoundError, "no folder.*log.csv"),
     ],
-    ids=str,
+    ids=lambda part: "" if callable(part) else str(part),
 )
 def test_callbacks_refuse_at_once(make, error, message, tmp_path):
     with pytest.raises(error, match=message):

@@ -6,22 +6,13 @@
 __all__ = ['Decomposition', 'DirectSolver', 'DirectFactor', 'Inverse', 'estimate_condition', 'LU', 'substitute', 'lower_factor',
            'Cholesky', 'Schur']
 
-# %% ../../nbs/03_gradient.ipynb #544ff050
-# %
-import json
+# %% ../../nbs/03_gradient.ipynb #fda1d98a
 import math
-import time
 from abc import abstractmethod
 from dataclasses import dataclass
-from pathlib import Path
 
-import matplotlib.pyplot as plt
-import numpy as np
 import torch
-from torch.testing import assert_close
 
-import magnitude_ae as mag
-from .. import plots
 from ..checks import check_count
 from ..products.dense import evaluated, exact_product
 from ..similarity import Similarity

@@ -1,4 +1,7 @@
-"""The picture at the top of the site: three shapes in space, and flat, drawn from the stored results of the first seed."""
+"""The picture at the top of the site: three shapes in space, and the same points drawn flat.
+
+It is drawn from the stored results of the first seed.
+"""
 
 from pathlib import Path
 
@@ -16,7 +19,8 @@ def draw() -> Figure:
     for k, shape in enumerate(SHAPES, 1):
         experiment = Experiment(shape)
         result, arrays = stored(experiment, root / "results" / "experiments")
-        above, below = figure.add_subplot(2, 3, k, projection="3d"), figure.add_subplot(2, 3, k + 3)
+        above = figure.add_subplot(2, 3, k, projection="3d")
+        below = figure.add_subplot(2, 3, k + 3)
         plots.scatter(experiment.data()[0], arrays["weighting"], ax=above, colorbar=False)
         plots.scatter(arrays["Magnitude AE"], arrays["weighting"], ax=below, colorbar=False)
         above.set_title(shape)
