@@ -82,7 +82,7 @@ TOPICS = (
     Topic(
         "Shapes",
         "Is the boundary kept where we know it? How do we see and measure that?",
-        (1, 15, 16, 19, 20),
+        (1, 15, 16, 19, 20, 26),
     ),
     Topic(
         "MNIST",
