@@ -228,7 +228,7 @@ def rows_of(
         )
     return images.reshape(len(images), sides[0] ** 2)
 
-# %% ../nbs/14_autoencoder.ipynb #ffddd97a
+# %% ../nbs/14_autoencoder.ipynb #f5ca0d23
 class MagnitudeAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """Reduces the dimension of points with an autoencoder that keeps their weighting.
 
@@ -291,7 +291,7 @@ class MagnitudeAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ba
         """
         with all_or_nothing(self), plain_torch():
             check_settings(self)
-            x = self._checked(points, reset=True).detach().clone()  # not in inference mode
+            x = self._checked(points, reset=True).detach()
             if len(x) < 2:
                 raise ValueError(
                     "points has a single row (1 sample); an autoencoder needs at least two points "
