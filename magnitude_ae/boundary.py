@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['FRACTIONS', 'ExtendedWeighting', 'check_settings', 'BoundaryDetector']
 
-# %% ../nbs/15_boundary.ipynb #abf96282
+# %% ../nbs/15_boundary.ipynb #45650f34
 import warnings
 from dataclasses import dataclass
 from typing import Any
@@ -16,9 +16,8 @@ from sklearn.base import BaseEstimator, OutlierMixin
 from sklearn.metrics import pairwise_distances, roc_auc_score
 from sklearn.metrics.pairwise import PAIRWISE_BOOLEAN_FUNCTIONS
 
-from .arrays import as_tensor, restore
 from .checks import check_example, check_number, check_scale
-from .estimators import all_or_nothing, checked_points, unaffected
+from .estimators import all_or_nothing, as_given, checked_points, unaffected
 from .random import plain_torch
 from .scale import choose_scale
 from .similarity import Similarity
@@ -104,7 +103,7 @@ def check_settings(model: "BoundaryDetector") -> None:
     if not isinstance(share, str) or share != "auto":
         check_number("contamination", share, above=0, most=0.5, remedy="; or pass 'auto'")
 
-# %% ../nbs/15_boundary.ipynb #99e76eeb
+# %% ../nbs/15_boundary.ipynb #11132b87
 class BoundaryDetector(OutlierMixin, BaseEstimator):
     """Finds points of the boundary and outliers by their weight.
 
@@ -159,7 +158,7 @@ class BoundaryDetector(OutlierMixin, BaseEstimator):
             if np.isfinite(attempt.factor.tolerance):  # else an approximation, asked for by name
                 _warn_if_doubtful(attempt.solution(), extension)
             self.points_ = x.cpu().numpy()
-            self.weighting_ = _like(attempt.value, points)
+            self.weighting_ = as_given(attempt.value, points)
             self.coefficients_ = extension.value.cpu().numpy()
             scores = -self._extended()(x).cpu().numpy()
             share = self.contamination
@@ -175,7 +174,7 @@ class BoundaryDetector(OutlierMixin, BaseEstimator):
         """
         with unaffected():
             places = self._checked(points, reset=False)
-            return _like(-self._extended()(places), points)
+            return as_given(-self._extended()(places), points)
 
     def decision_function(self, points: Any) -> Any:  # (k, d) -> (k,)
         "`score_samples` less `offset_`: negative outside. Raises as `score_samples` does."
@@ -234,10 +233,3 @@ def _warn_if_doubtful(*solutions: Solution) -> None:
     if doubts:
         message = f"the scores of the points of fit may differ from their weights: {doubts[0]}"
         warnings.warn(message, RuntimeWarning, stacklevel=3)
-
-
-def _like(answer: torch.Tensor, points: Any) -> Any:
-    "A float64 tensor in the caller's kind of container: a tensor of its dtype, or NumPy."
-    if isinstance(points, torch.Tensor):
-        answer = answer.to(as_tensor(points).dtype)
-    return restore(answer, points)

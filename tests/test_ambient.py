@@ -517,7 +517,7 @@ def interrupt_after(n_calls, function):
     [
         (autoencoder, "weighting", 1),  # of the latents, when the network is trained
         (autoencoder, "restore", 2),  # half of the attributes are set
-        (boundary, "restore", 0),
+        (boundary, "as_given", 0),
     ],
 )
 def test_interrupts_leave_no_mixture_of_two_fits(module, name, n_calls, monkeypatch):
