@@ -450,15 +450,15 @@ BAD_SETTINGS = {
         (3, ValueError, "architecture"),
     ],
     "n_components": [
-        (0, ValueError, "positive"),
-        (-1, ValueError, "positive"),
+        (0, ValueError, "at least 1"),
+        (-1, ValueError, "at least 1"),
         (1.5, TypeError, "whole"),
         ("2", TypeError, "whole"),
         (True, TypeError, "whole"),
         (None, TypeError, "whole"),
     ],
-    "max_epochs": [(0, ValueError, "positive"), (2.5, TypeError, "whole")],
-    "batch_size": [(0, ValueError, "positive"), ("all", TypeError, "whole")],
+    "max_epochs": [(0, ValueError, "at least 1"), (2.5, TypeError, "whole")],
+    "batch_size": [(0, ValueError, "at least 1"), ("all", TypeError, "whole")],
     "learning_rate": [
         (0.0, ValueError, "positive"),
         (-1e-3, ValueError, "positive"),
@@ -466,7 +466,7 @@ BAD_SETTINGS = {
         ("fast", TypeError, "number"),
     ],
     "weighting_coefficient": [
-        (-1, ValueError, "not negative"),
+        (-1, ValueError, "at least 0"),
         (float("nan"), ValueError, "finite"),
         ("10", TypeError, "number"),
     ],
