@@ -14,7 +14,7 @@ FINDINGS = {
     "george_seconds": ("27_scaling", r"^george, tol 1e-8 +.*?s, \S+ +(\S+ s), \S+"),
     "george_residual": ("27_scaling", r"^george, tol 1e-8 +.*?s, \S+ +\S+ s, (\S+)"),
     "exact_300k": ("27_scaling", r"n = 300,000: exact, with gradient, in +([\d.]+ s)"),
-    "silu_latents": ("10_architectures", r"^SiLU +False +\[([\d, ]+)\]"),
+    "silu_latents": ("10_architectures", r"^SiLU without +: \[([\d, ]+)\]"),
     "saw_on_ball": (
         "23_strategies",
         r"predictor raises the other.*\n.*\n^ball +\S+ +(\S+)",
