@@ -82,5 +82,9 @@ class _Face(_ModuleType):
         if not (name in _NAMES and isinstance(value, _ModuleType)):
             super().__setattr__(name, value)
 
+    def __reduce__(self) -> tuple:
+        """By name, as other modules are sent to another process by cloudpickle and joblib."""
+        return _import_module, (self.__name__,)
+
 
 _sys.modules[__name__].__class__ = _Face

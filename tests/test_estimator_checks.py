@@ -16,31 +16,13 @@ from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
+from small_models import POINTS, quick
 
 import magnitude_ae as mag
 
-POINTS = np.random.default_rng(0).standard_normal((40, 3)) * [3, 2, 0.1]
-
-
-def quick(**settings):
-    return mag.MagnitudeAutoencoder(
-        **{
-            "scale": 1.0,
-            "max_epochs": 3,
-            "strategy": mag.BurnIn(n_burn_in_epochs=2, batch_size=15),
-            "progress": False,
-            "random_state": 0,
-            **settings,
-        }
-    )
-
-
-ESTIMATORS = [
-    mag.MagnitudeAutoencoder(max_epochs=2, strategy=mag.BurnIn(n_burn_in_epochs=2), progress=False)
-]
-if os.environ.get(
-    "MAGNITUDE_AE_ALL_CHECKS"
-):  # six minutes: the estimator as it comes, 800 epochs in each of a hundred fits
+plan = mag.BurnIn(n_burn_in_epochs=2)
+ESTIMATORS = [mag.MagnitudeAutoencoder(max_epochs=2, strategy=plan, progress=False)]
+if os.environ.get("MAGNITUDE_AE_ALL_CHECKS"):  # six minutes: 800 epochs in each of a hundred fits
     ESTIMATORS.append(mag.MagnitudeAutoencoder())
 
 
@@ -53,44 +35,53 @@ def test_scikit_learn(estimator, check):
 ARRAY_API = """
 import magnitude_ae as mag
 from sklearn.utils.estimator_checks import estimator_checks_generator
-checks = [check for check in estimator_checks_generator(mag.MagnitudeAutoencoder(max_epochs=2, strategy=mag.Joint(2), progress=False)) if "array_api" in check[1].func.__name__]
-for estimator, check in checks: check(estimator)
+
+model = mag.MagnitudeAutoencoder(max_epochs=2, strategy=mag.Joint(2), progress=False)
+checks = list(estimator_checks_generator(model))
+checks = [(estimator, check) for estimator, check in checks if "array_api" in check.func.__name__]
+for estimator, check in checks:
+    check(estimator)
 print(len(checks))
 """
 
 
 def test_scikit_learn_with_the_array_api():
     "One check is skipped unless SciPy is told at its first import that array namespaces may come."
-    done = subprocess.run(
-        [sys.executable, "-c", ARRAY_API],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "SCIPY_ARRAY_API": "1"},
-    )
-    assert done.returncode == 0 and int(done.stdout) >= 1, done.stderr
+    environment = {**os.environ, "SCIPY_ARRAY_API": "1"}
+    command = [sys.executable, "-c", ARRAY_API]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) >= 1
 
 
 # ---- score
 
 
-@pytest.mark.parametrize(
-    "kind", [np.asarray, torch.from_numpy, pd.DataFrame], ids=["NumPy", "torch", "pandas"]
-)
-def test_score_is_the_mean_of_two_numbers(kind):
-    model = quick(scale=0.7, weighting_coefficient=3.0).fit(POINTS)
+@pytest.fixture(scope="module")
+def model():
+    return quick(scale=0.7, weighting_coefficient=3.0).fit(POINTS)
+
+
+KINDS = {"NumPy": np.asarray, "torch": torch.from_numpy, "pandas": pd.DataFrame}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_score_is_the_mean_of_two_numbers(kind, model):
     new = np.random.default_rng(1).standard_normal((25, 3))
     latent = model.transform(new)
     rho = np.corrcoef(mag.weighting(new, 0.7), mag.weighting(latent, 0.7))[0, 1]
     back = r2_score(new, model.inverse_transform(latent), multioutput="variance_weighted")
-    score = model.score(kind(new.copy()))
-    assert type(score) is float and score == pytest.approx((rho + back) / 2, rel=1e-9)
+    score = model.score(KINDS[kind](new.copy()))
+    assert type(score) is float
+    assert score == pytest.approx((rho + back) / 2, rel=1e-9)
 
 
 def identity():
     "A network that keeps everything: encoder and decoder are the identity."
     layers = torch.nn.Linear(2, 2), torch.nn.Linear(2, 2)
     for layer in layers:
-        torch.nn.init.eye_(layer.weight), torch.nn.init.zeros_(layer.bias)
+        torch.nn.init.eye_(layer.weight)
+        torch.nn.init.zeros_(layer.bias)
     return layers
 
 
@@ -103,18 +94,16 @@ class OnePlace(torch.nn.Module):
 
 def test_scores_of_a_perfect_and_of_a_useless_network():
     settings = {"strategy": mag.Joint(1), "learning_rate": 1e-12}
-    perfect = quick(architecture=identity(), **settings).fit(POINTS[:, :2])
-    assert perfect.score(POINTS[:, :2]) == pytest.approx(1, abs=1e-6)
-    flat = quick(architecture=(OnePlace(), torch.nn.Linear(2, 2, bias=False)), **settings).fit(
-        POINTS[:, :2]
-    )
-    assert flat.score(POINTS[:, :2]) == pytest.approx(0, abs=1e-6), (
-        "no variance comes back, and no weighting agrees"
-    )
+    points = POINTS[:, :2]
+    perfect = quick(architecture=identity(), **settings).fit(points)
+    assert perfect.score(points) == pytest.approx(1, abs=1e-6)
+    useless = (OnePlace(), torch.nn.Linear(2, 2, bias=False))
+    flat = quick(architecture=useless, **settings).fit(points)
+    # no variance comes back, and no weighting agrees
+    assert flat.score(points) == pytest.approx(0, abs=1e-6)
 
 
-def test_score_wants_three_points():
-    model = quick().fit(POINTS)
+def test_score_wants_three_points(model):
     with pytest.raises(ValueError, match=r"points has 2 row\(s\); a score needs at least three"):
         model.score(POINTS[:2])
     assert model.score(POINTS[:3]) <= 1
@@ -122,25 +111,22 @@ def test_score_wants_three_points():
 
 def test_grid_search_by_score_finds_the_better_model():
     "One candidate is hardly trained at all; the score must see it."
-    search = GridSearchCV(
-        quick(strategy=mag.Joint(), max_epochs=60), {"learning_rate": [1e-6, 3e-2]}, cv=2
-    ).fit(POINTS)
-    assert (
-        search.best_params_ == {"learning_rate": 3e-2}
-        and search.best_estimator_.score(POINTS) > 0.5
-    )
+    grid = {"learning_rate": [1e-6, 3e-2]}
+    search = GridSearchCV(quick(strategy=mag.Joint(), max_epochs=60), grid, cv=2).fit(POINTS)
+    assert search.best_params_ == {"learning_rate": 3e-2}
+    assert search.best_estimator_.score(POINTS) > 0.5
     low, high = search.cv_results_["mean_test_score"]
-    assert high > low + 0.3 and np.isfinite([low, high]).all()
+    assert np.isfinite([low, high]).all()
+    assert high > low + 0.3
 
 
 def test_the_score_does_not_depend_on_units():
     "In other units, with λ in them, the same model has the same score."
-    scores = [
-        quick(strategy=mag.Joint.report(5), scale=1 / unit, weighting_coefficient=unit**2)
-        .fit(POINTS * unit)
-        .score(POINTS * unit)
-        for unit in (1.0, 1024.0)
-    ]
+    scores = []
+    for unit in (1.0, 1024.0):
+        in_unit = {"scale": 1 / unit, "weighting_coefficient": unit**2}
+        fitted = quick(strategy=mag.Joint.report(5), **in_unit).fit(POINTS * unit)
+        scores.append(fitted.score(POINTS * unit))
     assert scores[0] == pytest.approx(scores[1], abs=0.02)  # Adam's ε does not scale
 
 
@@ -148,9 +134,8 @@ def test_the_score_does_not_depend_on_units():
 
 
 def test_grid_search_in_a_pipeline_over_processes():
-    pipeline = Pipeline(
-        [("scale", StandardScaler()), ("reduce", quick(strategy=mag.Joint(3), max_epochs=None))]
-    )
+    reduce = quick(strategy=mag.Joint(3), max_epochs=None)
+    pipeline = Pipeline([("scale", StandardScaler()), ("reduce", reduce)])
     grid = {
         "reduce__weighting_coefficient": [1.0, 20.0],
         "reduce__strategy": [mag.Joint(2), mag.BurnIn(1, joint=mag.Joint(2))],
@@ -159,9 +144,8 @@ def test_grid_search_in_a_pipeline_over_processes():
         GridSearchCV(pipeline, grid, cv=2, n_jobs=n, error_score="raise").fit(POINTS)
         for n in (1, 2)
     )
-    np.testing.assert_allclose(
-        there.cv_results_["mean_test_score"], here.cv_results_["mean_test_score"], atol=0.05
-    )
+    scores = [search.cv_results_["mean_test_score"] for search in (here, there)]
+    np.testing.assert_allclose(*scores, atol=0.05)
     assert there.best_estimator_.transform(POINTS).shape == (40, 2)
 
 
@@ -172,15 +156,11 @@ def test_cross_val_score():
 def test_names_go_through_a_pipeline():
     frame = pd.DataFrame(POINTS, columns=["x", "y", "z"], index=np.arange(40) + 100)
     pipeline = make_pipeline(StandardScaler(), quick()).set_output(transform="pandas")
+    names = ["magnitudeautoencoder0", "magnitudeautoencoder1"]
     for answer in (pipeline.fit_transform(frame), pipeline.transform(frame)):
-        assert (
-            list(answer.columns) == ["magnitudeautoencoder0", "magnitudeautoencoder1"]
-            and (answer.index == frame.index).all()
-        )
-    assert list(pipeline.get_feature_names_out()) == [
-        "magnitudeautoencoder0",
-        "magnitudeautoencoder1",
-    ]
+        assert list(answer.columns) == names
+        assert (answer.index == frame.index).all()
+    assert list(pipeline.get_feature_names_out()) == names
     with pytest.raises(ValueError, match="feature names"):
         pipeline[1].transform(frame.rename(columns={"x": "other"}))
 
@@ -200,19 +180,15 @@ def test_stored_and_restored(store, tmp_path):
     else:
         twin = pickle.loads(pickle.dumps(model))
     np.testing.assert_array_equal(twin.transform(POINTS), model.transform(POINTS))
-    assert twin.get_params() == model.get_params() and list(twin.notes_["snapshots"]) == [
-        1,
-        2,
-        3,
-        4,
-        5,
-    ]
+    assert twin.get_params() == model.get_params()
+    assert list(twin.notes_["snapshots"]) == [1, 2, 3, 4, 5]
 
 
 def test_clones_share_nothing():
     model = quick(callbacks=[mag.Snapshots(2)]).fit(POINTS)
     twin = clone(model)
-    assert not hasattr(twin, "module_") and twin.get_params()["callbacks"] == model.callbacks
+    assert not hasattr(twin, "module_")
+    assert twin.get_params()["callbacks"] == model.callbacks
     np.testing.assert_array_equal(twin.fit_transform(POINTS), model.embedding_)
 
 
