@@ -23,7 +23,7 @@ setup(
     keywords=settings["keywords"].split(),
     classifiers=settings["classifiers"].strip().splitlines(),
     packages=find_packages(include=[settings["lib_name"], settings["lib_name"] + ".*"]),
-    package_data={settings["lib_name"]: ["py.typed", "*.pyi", "*/*.pyi"]},
+    package_data={"": ["py.typed", "*.pyi", "*.js", "*.css"]},
     python_requires=">=" + settings["min_python"],
     install_requires=settings["requirements"].split(),
     extras_require={

@@ -1,10 +1,11 @@
-"""Milliseconds from a key pressed on the slider of `mag.explore.scale()` to the new picture, in JupyterLab.
+"""Milliseconds from a key pressed on the slider of `mag.explore.scale()` to the new picture.
 
-    python benchmarks/slider.py             # writes results/benchmarks/slider.json; about two minutes
+    python benchmarks/slider.py             # writes results/benchmarks/slider.json; two minutes
 
-Needs Chromium, Playwright and JupyterLab (CONTRIBUTING.md, "Browser tests"). The clock runs in the page: from the browser's
-event to the picture decoded, so widget messages, solve, drawing and encoding are all in it. `new` are stops that the slider has
-never been at, `known` are stops that it comes back to.
+Measured in JupyterLab in a headless browser; needs Chromium, Playwright and JupyterLab
+(CONTRIBUTING.md, "Browser tests"). The clock runs in the page, from the browser's event to the
+picture decoded, so widget messages, solve, drawing and encoding are all in it. `new` are stops that
+the slider has never been at, `known` are stops that it comes back to.
 """
 
 import json

@@ -1,13 +1,10 @@
-"""Sphinx's settings. Not run from here: tools/build_site.py gathers what Sphinx reads, this file included."""
+"""Sphinx's settings. Not run from here: tools/build_site.py gathers what Sphinx reads."""
 
-import ast
-import inspect
-import io
 import re
-import textwrap
-import tokenize
 
-from build_site import chapters, modules
+import book
+import docments
+import site_pages
 
 import magnitude_ae as mag
 
@@ -61,119 +58,60 @@ mathjax3_config = {"svg": {"fontCache": "global"}, "options": {"enableMenu": Fal
 
 
 def rst(text: str) -> str:
-    """Text of a docstring or a comment as reStructuredText: what stands in single backticks is code, nothing else is markup."""
+    """Text of a docstring or a comment as reStructuredText.
+
+    What stands in backticks is code, nothing else is markup.
+    """
     parts = re.split(r"(``[^`]+``|`[^`]+`)", text)
     plain = [re.sub(r"([*|\\]|\b_|_\b)", r"\\\1", part) for part in parts[::2]]
     code = [f"\\ ``{part.strip('`')}``\\ " for part in parts[1::2]] + [""]
-    return "".join(a + b for a, b in zip(plain, code))
+    return "".join(a + b for a, b in zip(plain, code, strict=True))
 
 
-def definition(value: object) -> tuple[ast.AST, dict[int, str]] | None:
-    """A function or class as a syntax tree, and the comments of its lines; None for what has no source."""
-    try:
-        source = textwrap.dedent(inspect.getsource(value))
-    except (OSError, TypeError):
-        return None
-    tokens = tokenize.generate_tokens(io.StringIO(source).readline)
-    return ast.parse(source).body[0], {
-        token.start[0]: token.string.lstrip("# ")
-        for token in tokens
-        if token.type == tokenize.COMMENT
-    }
-
-
-def beside(
-    function: ast.FunctionDef, comments: dict[int, str]
-) -> list[tuple[str, ast.expr | None, str]]:
-    """Parameters with annotation and comment. A comment belongs to the first parameter of its line, or to the one it names."""
-    lines: dict[int, list[ast.arg]] = {}
-    for argument in [*function.args.args, *function.args.kwonlyargs]:
-        if argument.arg not in ("self", "cls"):
-            lines.setdefault(argument.lineno, []).append(argument)
-    found = []
-    for line, arguments in lines.items():
-        comment = re.sub(r"^self: \w+;?\s*", "", comments.get(line, ""))
-        name, colon, rest = comment.partition(": ")
-        named = [argument for argument in arguments if colon and argument.arg == name]
-        argument = (named or arguments)[0]
-        found.append((argument.arg, argument.annotation, rest if named else comment))
-    return found
-
-
-def parameters(value: object) -> list[str]:
-    """What the comments beside parameters, or beside the fields of a class, say: as fields. Behind an arrow is what comes back."""
-    tree, comments = definition(value) or (None, {})
-    said, back = [], []
-    if isinstance(tree, ast.ClassDef):
-        fields = [
-            node
-            for node in tree.body
-            if isinstance(node, ast.AnnAssign) and not node.target.id.startswith("_")
-        ]
-        said = [(node.target.id, node.annotation, comments.get(node.lineno, "")) for node in fields]
-        tree = next(
-            (
-                node
-                for node in tree.body
-                if isinstance(node, ast.FunctionDef) and node.name == "__init__"
-            ),
-            None,
-        )
-    if isinstance(tree, ast.FunctionDef):
-        said = beside(tree, comments)
-        last = tree.body[0].lineno - 1  # the line that ends the signature
-        back = (
-            [comments[last]]
-            if last in comments
-            and last not in {a.lineno for a in [*tree.args.args, *tree.args.kwonlyargs]}
-            else []
-        )
+def fields(value: object) -> list[str]:
+    """What the comments beside parameters or fields say, as fields of reStructuredText."""
+    signature = docments.signature(value)
     shown = []
-    for name, annotation, comment in said:
-        words, _, after = comment.partition("->")
-        kind = ast.unparse(annotation).strip("'\"") if annotation else "Any"
-        back += [after] if after else []
-        shown += (
-            ([f":param {name}: {rst(words)}"] + [f":type {name}: ``{kind}``"] * (kind != "Any"))
-            if words
-            else []
-        )
-    return shown + [f":returns: {rst(words.strip())}" for words in back]
+    for parameter in signature.parameters:
+        if parameter.said:
+            shown.append(f":param {parameter.name}: {rst(parameter.said)}")
+            if parameter.annotation not in (None, "Any"):
+                shown.append(f":type {parameter.name}: ``{parameter.annotation}``")
+    if signature.returns:
+        shown.append(f":returns: {rst(signature.returns)}")
+    return shown
 
 
 def explained(name: str) -> list[str]:
     """Where in the notebooks a public name of a module is defined and explained."""
-    package, module, *rest = name.split(".")
-    if package != "magnitude_ae" or len(rest) != 1 or module not in modules():
+    module, _, part = name.removeprefix("magnitude_ae.").rpartition(".")
+    if module not in book.modules() or not name.startswith("magnitude_ae."):
         return []
-    notebook = modules()[module]
-    return [
-        "",
-        f"Explained in :ref:`{notebook[:2]} {chapters()[notebook]} <def-{module}-{rest[0]}>`.",
-    ]
+    label = book.modules()[module].label
+    return ["", f"Explained in :ref:`{label} <{site_pages.place_of(module, part)}>`."]
 
 
 def on_docstring(app, what, name, value, options, lines):
-    """Turns a docstring of the package into reStructuredText, with its parameters and the notebook that explains it."""
+    """Turns a docstring of the package into reStructuredText.
+
+    Parameters and the notebook that explains the name are added to it.
+    """
     if not (getattr(value, "__module__", None) or name).startswith("magnitude_ae"):
         return
     text, mark, shown = "\n".join(lines).partition(">>>")
-    body = rst(text.rstrip()).split("\n")
-    fields = parameters(value) if what in ("class", "function", "method") else []
-    lines[:] = [*body, "", *fields, "", *(mark + shown).split("\n"), *explained(name), ""]
+    said = fields(value) if what in ("class", "function", "method") else []
+    example = (mark + shown).split("\n")
+    lines[:] = [*rst(text.rstrip()).split("\n"), "", *said, "", *example, *explained(name), ""]
 
 
 def on_member(app, what, name, value, skip, options):
     """Leaves out what classes inherit from other libraries."""
-    return (
-        True
-        if what in ("class", "exception")
-        and not (getattr(value, "__module__", None) or "").startswith("magnitude_ae")
-        else None
-    )
+    own = (getattr(value, "__module__", None) or "").startswith("magnitude_ae")
+    return True if what in ("class", "exception") and not own else None
 
 
 def setup(app):
+    """Called by Sphinx."""
     app.config.mathjax_path = "mathjax/tex-svg.js"
     app.connect("autodoc-skip-member", on_member)
     app.connect("autodoc-process-docstring", on_docstring)

@@ -6,11 +6,11 @@
     mag.magnitude(points, scale)         # the effective number of points
     mag.MagnitudeAutoencoder().fit_transform(points)
 
-Everything is imported when it is first used, so that `import magnitude_ae` stays quick. Editors and type checkers, which
-run nothing, read `__init__.pyi`.
+Everything is imported when it is first used, so that `import magnitude_ae` stays quick. Editors and
+type checkers, which run nothing, read `__init__.pyi`.
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 import sys as _sys
 from importlib import import_module as _import_module
@@ -21,27 +21,17 @@ _MODULES = ("datasets", "explore", "plots")  # reached as mag.datasets, mag.expl
 _NAMES = {  # name -> the module that defines it
     name: module
     for module, names in {
-        "similarity": ("Similarity", "distance_matrix", "similarity_matrix"),
-        "solvers": (
-            "LU",
-            "Cholesky",
-            "Inverse",
-            "NotPositiveDefiniteError",
-            "Schur",
-            "SingularSimilarityError",
-            "Solution",
-        ),
-        "fast_solvers": ("HODLR", "ConjugateGradient", "Vecchia"),
-        "weighting": (
-            "WeightedSpace",
-            "choose_scale",
-            "magnitude",
-            "magnitude_dimension",
-            "magnitude_function",
-            "solve",
-            "spread",
-            "weighting",
-        ),
+        "space": ("distance_matrix",),
+        "similarity": ("Similarity", "similarity_matrix"),
+        "solvers.base": ("NotPositiveDefiniteError", "SingularSimilarityError", "Solution"),
+        "solvers.dense": ("LU", "Cholesky", "Inverse", "Schur"),
+        "solvers.vecchia": ("Vecchia",),
+        "solvers.conjugate_gradients": ("ConjugateGradient",),
+        "solvers.hodlr": ("HODLR",),
+        "weighting": ("magnitude", "solve", "spread", "weighting"),
+        "functions": ("magnitude_dimension", "magnitude_function"),
+        "scale": ("choose_scale",),
+        "updates": ("WeightedSpace",),
         "strategies": ("BurnIn", "Cells", "Joint", "PredictorCorrector"),
         "training": (
             "BestState",
@@ -86,7 +76,7 @@ def __dir__() -> list[str]:
 
 
 class _Face(_ModuleType):
-    """A package on which `mag.weighting` stays the function, although a module of that name is imported behind it."""
+    """A package on which `mag.weighting` stays the function, although a module has that name."""
 
     def __setattr__(self, name: str, value: object) -> None:
         if not (name in _NAMES and isinstance(value, _ModuleType)):

@@ -1,6 +1,7 @@
-"""The face as editors and type checkers see it: the names of `_NAMES` in `__init__.py`, each from its module.
+"""The face as editors and type checkers see it: the names of `_NAMES` in `__init__.py`.
 
-Functions that answer in the container of their points are told apart here: tensors for tensors, NumPy otherwise.
+Functions that answer in the container of their points are told apart here: tensors for tensors,
+NumPy otherwise.
 """
 
 from typing import Any, overload
@@ -21,17 +22,20 @@ from .evaluation import continuity as continuity
 from .evaluation import density_divergence as density_divergence
 from .evaluation import evaluate_held_out as evaluate_held_out
 from .evaluation import trustworthiness as trustworthiness
-from .fast_solvers import ConjugateGradient as ConjugateGradient
-from .fast_solvers import HODLR as HODLR
-from .fast_solvers import Vecchia as Vecchia
+from .functions import magnitude_function as magnitude_function
+from .scale import choose_scale as choose_scale
 from .similarity import Similarity as Similarity
-from .solvers import Cholesky as Cholesky
-from .solvers import Inverse as Inverse
+from .solvers import HODLR as HODLR
 from .solvers import LU as LU
+from .solvers import Cholesky as Cholesky
+from .solvers import ConjugateGradient as ConjugateGradient
+from .solvers import Inverse as Inverse
 from .solvers import NotPositiveDefiniteError as NotPositiveDefiniteError
 from .solvers import Schur as Schur
 from .solvers import SingularSimilarityError as SingularSimilarityError
 from .solvers import Solution as Solution
+from .solvers import Solver as _Solver
+from .solvers import Vecchia as Vecchia
 from .strategies import BurnIn as BurnIn
 from .strategies import Cells as Cells
 from .strategies import Joint as Joint
@@ -42,11 +46,8 @@ from .training import EarlyStopping as EarlyStopping
 from .training import LogFile as LogFile
 from .training import Snapshots as Snapshots
 from .training import TensorBoard as TensorBoard
-from .weighting import WeightedSpace as WeightedSpace
-from .weighting import choose_scale as choose_scale
-from .weighting import magnitude_function as magnitude_function
+from .updates import WeightedSpace as WeightedSpace
 from .weighting import solve as solve
-from .solvers import Solver as _Solver
 
 __version__: str
 

@@ -17,17 +17,13 @@ from sklearn.metrics import pairwise_distances, roc_auc_score
 from sklearn.metrics.pairwise import PAIRWISE_BOOLEAN_FUNCTIONS
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from magnitude_ae.similarity import (
-    Similarity,
-    _pairwise,
-    as_tensor,
-    check_finite,
-    check_metric,
-    check_scale,
-    restore,
-)
+from .arrays import as_tensor, restore
+from .checks import check_finite, check_scale
+from .scale import choose_scale
+from .similarity import Similarity
 from .solvers import Solver
-from .weighting import _weigh, choose_scale
+from .solvers.choice import weigh
+from .space import check_metric, distances_between
 
 # %% ../nbs/15_boundary.ipynb #3dcf0d00
 FRACTIONS = {
@@ -93,7 +89,7 @@ def _distances(model, new):  # new (k, d) coordinates, or (k, n) distances
             )
         return new
     if metric in ("euclidean", "cityblock"):
-        return _pairwise(torch.from_numpy(old).to(new.device), new, metric).T.nan_to_num(
+        return distances_between(torch.from_numpy(old).to(new.device), new, metric).T.nan_to_num(
             nan=torch.inf
         )  # NaN: overflow
     if new.requires_grad:
@@ -134,18 +130,10 @@ def _fit(model, points):
         else float(model.scale)
     )
     similarity = Similarity(x, scale, model.metric)
-    w, factor, facts = _weigh(similarity, model.solver)
-    answers = [
-        factor._solution(
-            similarity,
-            w,
-            torch.ones_like(w),
-            facts,
-            word=facts["word"],
-            tolerance=facts["tolerance"],
-        ),
-        factor.solve(w - 1),
-    ]
+    attempt = weigh(similarity, model.solver)
+    w = attempt.value
+    factor = attempt.factor
+    answers = [attempt.solution(), factor.solve(w - 1)]
     doubts = [
         answer.message
         for answer in answers

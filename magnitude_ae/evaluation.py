@@ -20,7 +20,7 @@ from sklearn.neighbors import NearestNeighbors
 
 from .arrays import as_tensor, require_memory
 from .checks import check_count, check_finite, check_number, check_scale
-from .similarity import distance_matrix
+from .space import distance_matrix
 from .weighting import weighting
 
 # %% ../nbs/16_evaluation.ipynb #df446ebc

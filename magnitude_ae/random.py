@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['seed_of', 'draws_from', 'may_draw', 'plain_torch']
 
-# %% ../nbs/82_random.ipynb #14a8811f
+# %% ../nbs/82_random.ipynb #74f97b80
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -107,14 +107,15 @@ def may_draw(module: nn.Module) -> bool:
     known = all(type(layer).__module__.startswith(_QUIET) for layer in layers)
     return not known or any(isinstance(layer, _DRAWING) for layer in layers)
 
-# %% ../nbs/82_random.ipynb #f3125f1c
+# %% ../nbs/82_random.ipynb #ae35aab9
 @contextmanager
 def plain_torch() -> Iterator[None]:
     "Within, and in this thread, torch works as in a fresh session: gradients, CPU, full precision."
+    at_home = torch.get_default_device().type == "cpu"  # a mode for it costs every operation
     with (
         torch.inference_mode(False),
         torch.enable_grad(),
-        torch.device("cpu"),
+        nullcontext() if at_home else torch.device("cpu"),
         torch.autocast("cpu", enabled=False),
         torch.autocast("cuda", enabled=False),
     ):

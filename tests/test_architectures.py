@@ -12,9 +12,9 @@ import magnitude_ae as mag
 from magnitude_ae.architectures import (
     Autoencoder,
     ConvolutionalAutoencoder,
+    FromOnePixel,
     LinearAutoencoder,
-    _FromOnePixel,
-    _MixChannels,
+    MixChannels,
     build,
     calibrate,
 )
@@ -84,9 +84,9 @@ def test_the_layers_of_the_report():
         (4, 1, 1),
     ]
     assert [type(layer) for layer in layers(module.decoder, nn.ConvTranspose2d, nn.Conv2d)] == [
-        _FromOnePixel,
+        FromOnePixel,
         nn.ConvTranspose2d,
-        _MixChannels,
+        MixChannels,
     ]
     assert isinstance(list(module.decoder)[-1], nn.Tanh), "the decoder ends in Tanh"
 
@@ -116,8 +116,8 @@ def test_own_activation():
 
 
 FAST = {
-    "one pixel": (_FromOnePixel(7, 4, 12), nn.ConvTranspose2d, (5, 7, 1, 1)),
-    "mix": (_MixChannels(4, 1, 1), nn.Conv2d, (5, 4, 9, 9)),
+    "one pixel": (FromOnePixel(7, 4, 12), nn.ConvTranspose2d, (5, 7, 1, 1)),
+    "mix": (MixChannels(4, 1, 1), nn.Conv2d, (5, 4, 9, 9)),
 }
 
 
@@ -143,8 +143,8 @@ def test_the_whole_decoder_is_that_of_torch():
     module = seeded(ConvolutionalAutoencoder).double()
     own = nn.Sequential(*copy.deepcopy(list(module.decoder)))
     for k, layer in enumerate(own):
-        if isinstance(layer, _FromOnePixel | _MixChannels):
-            plain = (nn.ConvTranspose2d if isinstance(layer, _FromOnePixel) else nn.Conv2d)(
+        if isinstance(layer, FromOnePixel | MixChannels):
+            plain = (nn.ConvTranspose2d if isinstance(layer, FromOnePixel) else nn.Conv2d)(
                 *sizes(layer)
             ).double()
             plain.load_state_dict(layer.state_dict())

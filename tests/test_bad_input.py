@@ -1,4 +1,4 @@
-"""What cannot be used is refused with the usual type of exception, the name of the culprit and what to do."""
+"""What cannot be used is refused: with the usual type of exception, a name, and a remedy."""
 
 import types
 
@@ -14,6 +14,11 @@ import magnitude_ae as mag
 
 GOOD = np.random.default_rng(0).standard_normal((12, 3))
 
+
+def fit(points, **settings):
+    return mag.MagnitudeAutoencoder(progress=False, max_epochs=1, **settings).fit(points)
+
+
 FUNCTIONS = {
     "weighting": mag.weighting,
     "magnitude": mag.magnitude,
@@ -24,23 +29,14 @@ FUNCTIONS = {
     "magnitude_function": mag.magnitude_function,
     "choose_scale": mag.choose_scale,
     "Similarity": mag.Similarity,
-    "fit": lambda points, **kwargs: mag.MagnitudeAutoencoder(
-        progress=False, max_epochs=1, **kwargs
-    ).fit(points),
+    "fit": fit,
 }
 every = pytest.mark.parametrize("function", FUNCTIONS.values(), ids=FUNCTIONS)
-scaled = pytest.mark.parametrize(
-    "function",
-    [
-        FUNCTIONS[name]
-        for name in ("weighting", "magnitude", "solve", "spread", "similarity_matrix", "Similarity")
-    ],
-    ids=["weighting", "magnitude", "solve", "spread", "similarity_matrix", "Similarity"],
-)
+SCALED = ("weighting", "magnitude", "solve", "spread", "similarity_matrix", "Similarity")
+scaled = pytest.mark.parametrize("function", [FUNCTIONS[name] for name in SCALED], ids=SCALED)
+WITH_METRIC = [name for name in FUNCTIONS if name != "fit"]
 with_metric = pytest.mark.parametrize(
-    "function",
-    [f for name, f in FUNCTIONS.items() if name != "fit"],
-    ids=[name for name in FUNCTIONS if name != "fit"],
+    "function", [FUNCTIONS[name] for name in WITH_METRIC], ids=WITH_METRIC
 )
 
 
@@ -129,7 +125,10 @@ def test_points(function, case):
 
 @every
 def test_distances_that_overflow(function):
-    "Finite points whose distances are not: the answer must not be silently that of copies, and nothing may hang."
+    """Finite points whose distances are not.
+
+    The answer must not silently be that of copies, and nothing may hang.
+    """
     points = np.array([[0.0], [1.5e308], [-1.5e308]])
     try:
         answer = function(points)
@@ -157,7 +156,7 @@ def test_no_scale_without_distances(function, points):
         function(points)
 
 
-# ---- scale
+# scale
 
 
 @scaled
@@ -222,11 +221,15 @@ def test_sequences_of_scales(function, scales, error):
         function(GOOD, scales)
 
 
-# ---- metric, solver, method
+# metric, solver, method
 
 
 @with_metric
-@pytest.mark.parametrize("metric", ["euclid", "", None, 2, ["euclidean"], np.linalg.norm], ids=repr)
+@pytest.mark.parametrize(
+    "metric",
+    ["euclid", "", None, 2, ["euclidean"], np.linalg.norm],
+    ids=["euclid", "empty", "None", "2", "list", "function"],
+)
 def test_unknown_metric_lists_the_known(function, metric):
     with pytest.raises(
         ValueError, match="metric .* is not known.*cityblock.*cosine.*euclidean.*precomputed"
@@ -250,8 +253,11 @@ def test_choose_scale_arguments():
         mag.choose_scale(GOOD, "best")
     with pytest.raises(ValueError, match="method None is not known"):
         mag.choose_scale(GOOD, None)
-    for fraction in (0, 1, -0.1, 1.5, float("nan"), "half"):
-        with pytest.raises(ValueError, match="fraction must lie between 0 and 1"):
+    for fraction in (0, 1, -0.1, 1.5, float("nan")):
+        with pytest.raises(ValueError, match="fraction must be above 0 and below 1"):
+            mag.choose_scale(GOOD, fraction=fraction)
+    for fraction in ("half", True):
+        with pytest.raises(TypeError, match="fraction must be a number"):
             mag.choose_scale(GOOD, fraction=fraction)
     with pytest.raises(ValueError, match="fraction goes with method='fraction'"):
         mag.choose_scale(GOOD, "convergence", fraction=0.5)
@@ -267,7 +273,7 @@ def test_a_metric_that_does_not_fit_the_points(points):
         mag.weighting(np.hstack([points, points]), metric="haversine")
 
 
-# ---- precomputed
+# precomputed
 
 SQUARE = np.abs(GOOD[:, :1] - GOOD[:, 0])
 
@@ -317,7 +323,7 @@ def test_precomputed_forgives_rounding():
     )
 
 
-# ---- memory
+# memory
 
 
 SOLVERS = [None, mag.Cholesky(), mag.LU(), mag.Inverse()]
@@ -329,51 +335,51 @@ TOO_LARGE = [
 ]
 
 
+@pytest.fixture
+def free(monkeypatch):
+    """Says how many bytes of memory there are from now on."""
+
+    def leave(n_bytes):
+        memory = types.SimpleNamespace(available=n_bytes)
+        monkeypatch.setattr(psutil, "virtual_memory", lambda: memory)
+
+    return leave
+
+
 @pytest.mark.parametrize("n_free", [0, 50_000])
-def test_points_without_memory_for_a_matrix_are_solved_in_steps(monkeypatch, n_free):
-    "What `solver=None` does for coordinates that no matrix fits: conjugate gradients, and the same answer."
+def test_points_without_memory_for_a_matrix_are_solved_in_steps(free, n_free):
+    """What `solver=None` does then: conjugate gradients, and the same answer."""
     points = np.random.default_rng(0).random((100, 2))
     exact = mag.weighting(points, 10.0)
-    monkeypatch.setattr(psutil, "virtual_memory", lambda: types.SimpleNamespace(available=n_free))
+    free(n_free)
     answer = mag.solve(points, 10.0)
     assert "ConjugateGradient" in repr(answer.solver) and answer.residual <= 1e-8
     np.testing.assert_allclose(answer.value, exact, rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize(
-    "metric, solver",
-    TOO_LARGE,
-    ids=lambda value: value if isinstance(value, str) else type(value).__name__,
-)
+def named(value):
+    return value if isinstance(value, str) else type(value).__name__
+
+
+@pytest.mark.parametrize("metric, solver", TOO_LARGE, ids=named)
 @pytest.mark.parametrize("n_free", [0, 50_000])
-def test_a_problem_larger_than_memory(monkeypatch, metric, solver, n_free):
-    points = (
-        mag.distance_matrix(np.random.default_rng(0).random((100, 2)))
-        if metric == "precomputed"
-        else np.random.default_rng(0).random((100, 2))
-    )
-    truth = mag.weighting(points, 10.0, metric=metric)
-    monkeypatch.setattr(psutil, "virtual_memory", lambda: types.SimpleNamespace(available=n_free))
-    if (
-        metric == "euclidean" and solver is None
-    ):  # coordinates and a free choice: conjugate gradients need no matrix
-        np.testing.assert_allclose(mag.weighting(points, 10.0), truth, atol=1e-6)
-        assert "does not fit" in mag.solve(points, 10.0).message
-        return
-    with pytest.raises(
-        MemoryError, match=rf"(80,000|1[26]0,000|240,000|320,000) bytes needed, {n_free:,} free"
-    ) as caught:
+def test_a_problem_larger_than_memory(free, metric, solver, n_free):
+    points = np.random.default_rng(0).random((100, 2))
+    if metric == "precomputed":
+        points = mag.distance_matrix(points)
+    free(n_free)
+    needed = rf"(80,000|1[26]0,000|240,000|320,000) bytes needed, {n_free:,} free"
+    with pytest.raises(MemoryError, match=needed) as caught:
         mag.weighting(points, 10.0, metric=metric, solver=solver)
     assert "points" in str(caught.value)
 
 
-def test_the_similarity_matrix_larger_than_memory(monkeypatch):
-    monkeypatch.setattr(psutil, "virtual_memory", lambda: types.SimpleNamespace(available=10))
+def test_the_similarity_matrix_larger_than_memory(free):
+    free(10)
     with pytest.raises(MemoryError, match="100 points.*bytes needed"):
         mag.similarity_matrix(np.random.default_rng(0).random((100, 2)))
-    assert np.isfinite(mag.spread(np.random.default_rng(0).random((100, 2)))), (
-        "in tiles it needs no such memory"
-    )
+    in_tiles = mag.spread(np.random.default_rng(0).random((100, 2)))
+    assert np.isfinite(in_tiles)
 
 
 ROOMY = {  # what takes a lot of memory, and what to do instead
@@ -408,22 +414,18 @@ ROOMY = {  # what takes a lot of memory, and what to do instead
 
 
 @pytest.mark.parametrize("what", ROOMY)
-def test_what_needs_memory_asks_first(monkeypatch, what):
+def test_what_needs_memory_asks_first(free, what):
     function, words = ROOMY[what]
     points = np.random.default_rng(0).random((3000, 5)) * 3
-    monkeypatch.setattr(
-        psutil, "virtual_memory", lambda: types.SimpleNamespace(available=10_000_000)
-    )
+    free(10_000_000)
     with pytest.raises(MemoryError, match=words + r".*\(\d[\d,]* bytes needed, 10,000,000 free\)"):
         function(points)
 
 
-def test_batches_that_fit_are_trained(monkeypatch):
+def test_batches_that_fit_are_trained(free):
     "The remedy that the message names."
     points = np.random.default_rng(0).random((3000, 5)) * 3
-    monkeypatch.setattr(
-        psutil, "virtual_memory", lambda: types.SimpleNamespace(available=10_000_000)
-    )
+    free(10_000_000)
     strategy = mag.Cells(n_burn_in_epochs=1, n_epochs=1)
     model = mag.MagnitudeAutoencoder(
         scale=1.0, strategy=strategy, solver=mag.Vecchia(5), progress=False, random_state=0
@@ -431,7 +433,7 @@ def test_batches_that_fit_are_trained(monkeypatch):
     assert np.isfinite(model.embedding_).all()
 
 
-# ---- the estimator
+# the estimator
 
 
 def quick(**settings):
@@ -581,7 +583,7 @@ def test_a_strategy_with_a_plan_that_cannot_be_carried_out():
         quick(strategy=Plan(Phase("joint", 3, batch_size=4, weighting_coefficient=1.0))).fit(GOOD)
 
 
-# ---- data sets
+# data sets
 
 
 @pytest.mark.parametrize("name", ["ball", "disc", "sphere", "swiss_roll"])
@@ -609,7 +611,7 @@ def test_datasets(name):
             make(5, random_state=state)
 
 
-# ---- files of the command line
+# files of the command line
 
 BAD_FILES = {
     "text column": ("t.csv", "x,name\n1,ann\n2,bob\n", ValueError, "text in column.*name"),

@@ -3,6 +3,7 @@
 import os
 import shutil
 import time
+from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -21,6 +22,7 @@ from browser import (
 )
 
 root = Path(__file__).parent.parent
+NOTEBOOK = "19_looking_around.ipynb"
 EXPLORERS = ("scale", "training", "epochs", "sweep", "linked", "methods")
 SLACK = 3  # the limits are those of a quiet machine; a shared one may take this many times as long
 
@@ -55,7 +57,7 @@ def workplace(tmp_path_factory):
         "pyproject.toml",
         "setup.py",
         "voila.json",
-        "nbs/90_explore.ipynb",
+        f"nbs/{NOTEBOOK}",
     ):
         shutil.copy(root / name, folder / name)
     return folder
@@ -67,7 +69,7 @@ def lab(browser, workplace, tmp_path_factory):
     demand("jupyterlab")
     with jupyterlab(workplace / "nbs", tmp_path_factory.mktemp("jupyterlab")) as server:
         page = browser.new_page(viewport={"width": 1400, "height": 1000})
-        open_notebook(page, server, "90_explore.ipynb")
+        open_notebook(page, server, NOTEBOOK)
         page.outputs = run_all(page)
         yield page
         assert not page.errors
@@ -155,7 +157,8 @@ def test_the_slider_answers_at_once(explorer, shot, record_property):
     assert image(scale) == seen[-1]
     record_property(
         "browser",
-        f"slider to picture: {median(known):.0f} ms known, {median(new):.0f} ms new (n = 1000; limits on a quiet machine 100 and 1000)",
+        f"slider to picture: {median(known):.0f} ms known, {median(new):.0f} ms new "
+        "(n = 1000; limits on a quiet machine 100 and 1000)",
     )
     assert median(known) <= 100 * SLACK and median(new) <= 1000 * SLACK
     shot(scale, "scale")
@@ -182,7 +185,7 @@ def test_the_mouse_drags_the_slider(explorer):
 def test_points_are_chosen(explorer, shot):
     scale = explorer("scale")
     for shape in ("Swiss roll", "disc"):
-        changes(scale, lambda: scale.locator("select").select_option(shape))
+        changes(scale, partial(scale.locator("select").select_option, shape))
         assert description(scale).startswith(shape) and slider_and_picture_agree(scale)
         shot(scale, f"scale {shape}")
 
@@ -195,7 +198,6 @@ def test_a_training_is_watched_paused_and_stopped(explorer, shot):
 
     changes(training, lambda: press("start"))
     until(lambda: badge(training).startswith("training: epoch"))
-    changes(training, lambda: None)
     press("pause")
     until(lambda: badge(training).startswith("paused"))
     time.sleep(1)
@@ -204,6 +206,7 @@ def test_a_training_is_watched_paused_and_stopped(explorer, shot):
     assert (image(training), badge(training)) == (held, told)
     shot(training, "training paused")
     changes(training, lambda: press("resume"))
+    changes(training, lambda: None)  # it goes on by itself
     press("stop")
     until(lambda: badge(training).startswith("stopped"))
     time.sleep(0.5)
@@ -263,7 +266,7 @@ def test_a_brush_and_a_click_select_and_decode(explorer, shot):
     assert 0 < int(badge(linked).split()[0]) < 500 and "points selected" in badge(linked)
     shot(linked, "linked brushed")
     for right in (0.5, 0.58):
-        changes(linked, lambda right=right: mouse.click(*place(right, 0.75)))
+        changes(linked, partial(mouse.click, *place(right, 0.75)))
         assert "decoded at" in badge(linked)
     shot(linked, "linked clicked")
     changes(linked, lambda: linked.locator(".magnitude-clear").click())
@@ -296,7 +299,7 @@ def test_methods_are_compared(explorer, shot):
     methods = explorer("methods")
     methods.get_by_role("button", name="as they come").click()
     for lengths in ("matched scale", "as they come"):
-        changes(methods, lambda: methods.get_by_role("button", name=lengths).click())
+        changes(methods, methods.get_by_role("button", name=lengths).click)
         shot(methods, f"methods {lengths}")
     changes(methods, lambda: methods.locator("select").select_option("own weights"))
     assert methods.locator("table").is_visible()
@@ -313,9 +316,10 @@ def test_both_themes_can_be_read(lab, explorer, shot, theme):
         assert not faint, f"{name}, {theme}: contrast below 4.5"
 
 
+@pytest.mark.slow
 def test_voila_serves_the_notebook_as_an_app(browser, workplace, tmp_path, shot):
     demand("voila")
-    with voila(workplace, "nbs/90_explore.ipynb", tmp_path) as server:
+    with voila(workplace, f"nbs/{NOTEBOOK}", tmp_path) as server:
         page = browser.new_page(viewport={"width": 1400, "height": 1000})
         page.goto(server.url, timeout=240_000)
         scale = page.locator(".magnitude-scale").first

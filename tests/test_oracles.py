@@ -13,7 +13,7 @@ SCALES = [10.0**k for k in range(-7, 4)]
 
 
 def error(space, scale, dtype, solver=None):
-    "The largest relative error of magnitude and weighting (the latter relative to its largest entry)."
+    "The largest relative error of magnitude and weighting (of the latter, by its largest entry)."
     points = torch.tensor(space.points, dtype=dtype)
     w = mag.weighting(points, scale, metric=space.metric, solver=solver)
     assert w.dtype == dtype and w.shape == (space.n,)
@@ -52,7 +52,10 @@ def test_weighting_in_float64(space, scale):
 @pytest.mark.parametrize("space", KNOWN, ids=str)
 @pytest.mark.parametrize("scale", SCALES)
 def test_weighting_in_float32(space, scale):
-    "float32 input is exact for these spaces, and solver=None may go to float64: 1e-4, or a warning; never a silent error."
+    """float32 input is exact for these spaces, and solver=None may go to float64.
+
+    1e-4, or a warning; never a silent error.
+    """
     tolerance = max(1e-4, space.tolerance(scale))
     if tolerance > 1e-2:
         pytest.skip("even float64 is not enough at this scale")
@@ -78,7 +81,10 @@ def test_cholesky(space, dtype, scale):
 @pytest.mark.parametrize("solver", [mag.LU(), mag.Inverse()], ids=lambda s: type(s).__name__)
 @pytest.mark.filterwarnings("ignore:the weighting's residual:RuntimeWarning")
 def test_elimination_and_inversion(space, dtype, solver):
-    "They work on ζ itself, so they lose its condition number: within 1e-10 (1e-4) or that loss, or they say no."
+    """They work on ζ itself, so they lose its condition number.
+
+    Within 1e-10 (1e-4) or that loss, or they say no.
+    """
     eps, answered = np.finfo(dtype).eps, 0
     for scale in SCALES:
         lost = 8 * eps * condition(space, scale, dtype)
@@ -116,7 +122,7 @@ def test_limits_of_a_euclidean_cloud(dimension):
 
 
 def test_magnitude_leaves_one_with_the_slope_of_the_line():
-    "Mag ≈ 1 + t·length/2 for points on a line, from tanh(x) ≈ x: digits that 1 − q would have lost."
+    "Mag ≈ 1 + t·length/2 for points on a line, from tanh(x) ≈ x: digits that 1 − q would lose."
     space = line([0, 3, 40, 64])
     assert (mag.magnitude(space.points, 1e-7) - 1) / 1e-7 == pytest.approx(0.5, rel=1e-6)
 

@@ -1,4 +1,4 @@
-"""Models in files: what is written comes back, what was damaged is refused in words, and nothing in a file is run."""
+"""Models in files: they come back, damage is refused in words, and nothing in a file is run."""
 
 import json
 import os
@@ -15,8 +15,7 @@ from safetensors.torch import save_file
 from small_models import POINTS, quick
 
 import magnitude_ae as mag
-from magnitude_ae import training
-from magnitude_ae.training import read_file, write_file
+from magnitude_ae.training import files, read_file, write_file
 
 GOLDEN = Path(__file__).parent / "data" / "model_format_1.safetensors"
 
@@ -198,10 +197,10 @@ def test_own_architectures_are_not_saved(tmp_path):
 
 
 def test_a_file_of_format_1_can_be_read():
-    """`model_format_1.safetensors` was written once, by version 0.1.0, and must be readable for ever."""
+    "`model_format_1.safetensors` was written by version 0.1.0 and must be readable for ever."
     expected = json.loads(GOLDEN.with_suffix(".json").read_text(encoding="utf-8"))
     model, points = load(GOLDEN), pd.DataFrame(expected["points"], columns=["x", "y", "z"])
-    # Another machine adds in another order; a wrong weight or a wrong offset would show in the first digits.
+    # Another machine adds in another order; a wrong weight would show in the first digits.
     np.testing.assert_allclose(model.transform(points), expected["latent"], rtol=0, atol=1e-9)
     np.testing.assert_allclose(
         model.inverse_transform(expected["latent"]), expected["reconstruction"], rtol=0, atol=1e-9
@@ -269,8 +268,8 @@ def test_foreign_newer_and_missing_files(saved, tmp_path, monkeypatch):
     for path in (tmp_path / "nowhere", tmp_path):
         with pytest.raises(FileNotFoundError, match="no file"):
             load(path)
-    monkeypatch.setattr(training, "_FORMAT", 2)
-    monkeypatch.setattr(training, "__version__", "9.1")
+    monkeypatch.setitem(files.FORMATS, "model", 2)
+    monkeypatch.setattr(files, "__version__", "9.1")
     load(saved).save(saved)
     monkeypatch.undo()
     with pytest.raises(
@@ -358,7 +357,7 @@ def test_saving_where_nothing_can_be_saved(model, tmp_path):
 
 @pytest.mark.parametrize("step", ["fsync", "replace"])
 def test_a_failure_while_writing_harms_nothing(model, saved, monkeypatch, step):
-    "A full disk, or a crash between writing and moving: the file is the old one, and no other is left."
+    "A full disk, or a crash between writing and moving: the old file stays, and no other."
 
     def fail(*args):
         raise OSError(28, "No space left on device")

@@ -1,4 +1,7 @@
-"""Properties of every cloud Hypothesis can think of. Examples are few and small: the file is to run within seconds."""
+"""Properties of every cloud Hypothesis can think of.
+
+Examples are few and small: the file is to run within seconds.
+"""
 
 import warnings
 
@@ -18,7 +21,10 @@ few = settings(max_examples=25)
 
 @st.composite
 def clouds(draw, most=30, dimensions=5):
-    "Points with coordinates on a grid of sixteenths: neighbours, copies and lines occur, unlike in Gaussian clouds."
+    """Points with coordinates on a grid of sixteenths.
+
+    Neighbours, copies and lines occur, unlike in Gaussian clouds.
+    """
     shape = draw(st.tuples(st.integers(1, most), st.integers(1, dimensions)))
     whole = draw(hnp.arrays(np.int16, shape, elements=st.integers(-400, 400)))
     return whole / 16.0
@@ -189,7 +195,10 @@ numbers = st.floats(-(2.0**50), 2.0**50, width=32)
     st.sampled_from([np.float32, np.float64]),
 )
 def test_any_finite_numbers(points, dtype):
-    "From 1e-45 to 1e15 in one cloud: an answer, or a warning with a reason; never NaN, never a message from LAPACK."
+    """From 1e-45 to 1e15 in one cloud: an answer, or a warning with a reason.
+
+    Never NaN, never a message from LAPACK.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
         w = mag.weighting(points.astype(dtype))

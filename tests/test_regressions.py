@@ -10,8 +10,9 @@ import torch
 from torch import nn
 
 import magnitude_ae as mag
-from magnitude_ae import similarity, solvers, strategies, training
+from magnitude_ae import arrays, strategies, training
 from magnitude_ae.architectures import LinearAutoencoder
+from magnitude_ae.solvers import dense
 
 points = np.random.default_rng(0).normal(size=(60, 3))
 
@@ -82,7 +83,7 @@ def test_a_change_in_place_before_backward_is_noticed():
 def test_many_scales_do_not_hold_many_factors(monkeypatch):
     alive, most = set(), []
 
-    class Counted(solvers.Factor):
+    class Counted(dense.DirectFactor):
         def __init__(self, *args):
             super().__init__(*args)
             alive.add(id(self))
@@ -91,7 +92,7 @@ def test_many_scales_do_not_hold_many_factors(monkeypatch):
         def __del__(self):
             alive.discard(id(self))
 
-    monkeypatch.setattr(solvers, "Factor", Counted)
+    monkeypatch.setattr(dense, "DirectFactor", Counted)
     gc.collect()
     mag.weighting(points, np.geomspace(0.1, 10, 12))
     mag.magnitude(points, np.geomspace(0.1, 10, 12))
@@ -209,7 +210,7 @@ def test_dropout_is_repeatable_and_leaves_the_generator_alone():
 
 def test_numbers_written_as_text_are_text():
     with pytest.raises(ValueError, match="text"):
-        similarity.as_tensor([["1", "2"], ["3", "4"]])
+        arrays.as_tensor([["1", "2"], ["3", "4"]])
 
 
 def test_solutions_can_be_compared():

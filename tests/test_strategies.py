@@ -1,4 +1,4 @@
-"""Plans and how they are carried out: phases, predictor and corrector, optimisers that stay, Muon's share, cells with halos."""
+"""Plans and how they are carried out: phases, predictor and corrector, optimisers, cells."""
 
 import copy
 import warnings
@@ -12,21 +12,30 @@ from torch import nn
 from torch.testing import assert_close
 
 import magnitude_ae as mag
-from magnitude_ae import training as loop
-from magnitude_ae.architectures import Autoencoder, ConvolutionalAutoencoder, LinearAutoencoder
+from magnitude_ae.architectures import (
+    Autoencoder,
+    ConvolutionalAutoencoder,
+    LinearAutoencoder,
+    calibrate,
+)
+from magnitude_ae.batches import ALL, BATCHES, Latents, cut_cells, halo
+from magnitude_ae.random import draws_from
 from magnitude_ae.strategies import Phase, default_strategy
-from magnitude_ae.training import Training, train
+from magnitude_ae.training import Training, loop, make_optimizers, train
 
 POINTS = torch.randn(40, 3, generator=torch.Generator().manual_seed(0))
 TARGET = mag.weighting(POINTS, 1.0)
 
 
 def small(seed=0, n_components=2, **kwargs):
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with draws_from(seeded(seed)):
         return LinearAutoencoder(
             3, n_components, **{"width": 8, "n_hidden": 2, **kwargs}
         ).fit_units(POINTS)
+
+
+def seeded(seed=0):
+    return torch.Generator().manual_seed(seed)
 
 
 def training(module=None, points=POINTS, **kwargs):
@@ -70,11 +79,12 @@ def plan(strategy, coefficient=10.0, **settings):
     ]
 
 
-EVERYTHING = {"learning_rate": 0.5, "max_epochs": 9, "batch_size": 7}
+LONGER = {"learning_rate": 0.5, "max_epochs": 9}
+EVERYTHING = {**LONGER, "batch_size": 7}
 PLANS = [
     (mag.Joint(), {}, [("joint", 700, None, 3e-2, 10.0)]),
     (mag.Joint(5, 0.1), {}, [("joint", 5, None, 0.1, 10.0)]),
-    (mag.Joint(), EVERYTHING, [("joint", 9, None, 0.5, 10.0)]),
+    (mag.Joint(), LONGER, [("joint", 9, None, 0.5, 10.0)]),
     (mag.Joint.report(), {}, [("joint", 400, None, 1e-2, 10.0)]),
     (mag.Joint.report(194), {"learning_rate": 0.5}, [("joint", 194, None, 0.5, 10.0)]),
     (mag.BurnIn(), {}, [("burn-in", 100, 100, 1e-2, 0.0), ("joint", 700, None, 3e-2, 10.0)]),
@@ -102,7 +112,7 @@ PLANS = [
     ),
     (
         mag.PredictorCorrector(9, 2, 3, 50),
-        {"max_epochs": 1},
+        {"max_epochs": 5},
         [("predictor", 2, 50, 1e-2, 0.0), ("corrector", 3, None, 1e-2, 10.0)],
     ),
     (mag.Cells(), {}, [("burn-in", 100, 100, 1e-2, 0.0), ("cells", 150, 600, 3e-3, 10.0)]),
@@ -207,6 +217,42 @@ def test_the_estimator_hands_its_settings_to_the_strategy():
 # ---- what is refused
 
 
+NO_USE = [
+    (mag.Joint(), {"batch_size": 7}, "batch_size is 7, but Joint.*all points.*mag.BurnIn"),
+    (mag.Joint.report(), {"batch_size": 7}, "batch_size is 7, but Joint"),
+    (
+        mag.PredictorCorrector(9, 2, 3),
+        {"max_epochs": 4},
+        "max_epochs must be at least 5, not 4: a round has 5 epochs",
+    ),
+]
+
+
+@pytest.mark.parametrize("strategy, settings, words", NO_USE, ids=["batch", "report", "rounds"])
+def test_settings_that_a_strategy_cannot_use_are_refused(strategy, settings, words):
+    "They were ignored: who asked for batches got none, who asked for one epoch got five."
+    with pytest.raises(ValueError, match=words):
+        strategy.phases(10.0, **settings)
+    with pytest.raises(ValueError, match=words):
+        quick(strategy, **settings).fit(POINTS)
+
+
+@pytest.mark.parametrize("setting", ["learning_rate", "max_epochs", "batch_size"])
+@pytest.mark.parametrize(
+    "strategy",
+    [mag.Joint(), mag.BurnIn(), mag.PredictorCorrector(), mag.Cells()],
+    ids=lambda s: type(s).__name__,
+)
+def test_a_setting_is_used_or_refused(strategy, setting):
+    "Never ignored: the plan is another one, or there is none."
+    try:
+        changed = strategy.phases(10.0, **{setting: 6})
+    except ValueError as error:
+        assert setting in str(error)
+    else:
+        assert changed != strategy.phases(10.0)
+
+
 WRONG_NUMBERS = {
     "n_epochs": (0, -1, 2.5, True),
     "batch_size": (0, -3, 2.5),
@@ -225,8 +271,11 @@ WRONG_NUMBERS = {
     "name, value", [(name, value) for name, values in WRONG_NUMBERS.items() for value in values]
 )
 def test_numbers_that_make_no_sense(name, value):
-    "A cell of no size cannot be cut, a λ that starts below zero has complex powers: each was once found out in the middle of training."
-    with pytest.raises((ValueError, TypeError), match=f"{name} of phase 'mine' must be"):
+    """A cell of no size cannot be cut, a λ that starts below zero has complex powers.
+
+    Each was once found out in the middle of training.
+    """
+    with pytest.raises((ValueError, TypeError), match=f"phase 'mine': {name} must be"):
         Phase("mine", **{"n_epochs": 3, name: value})
 
 
@@ -241,7 +290,7 @@ def test_numbers_that_make_no_sense(name, value):
 )
 def test_choices_that_are_not_known(name, value, known):
     with pytest.raises(
-        ValueError, match=f"{name} '{value}' of phase 'mine' is not known; choose one of {known}"
+        ValueError, match=f"phase 'mine': {name} '{value}' is not known; choose one of {known}"
     ):
         Phase("mine", 3, **{name: value})
 
@@ -304,10 +353,15 @@ def test_a_single_point_cannot_be_normalised():
 
 
 def watch(strategy, monkeypatch, module=None, **kwargs):
-    "For every epoch of a plan: its phase, the parameters before and after it, and how many weightings were computed."
+    "For every epoch of a plan: its phase, the parameters, and how many weightings were computed."
     solved, rows = [], []
     plain = loop.weighting
-    monkeypatch.setattr(loop, "weighting", lambda *a, **k: solved.append(1) or plain(*a, **k))
+
+    def counted(*args, **settings):
+        solved.append(1)
+        return plain(*args, **settings)
+
+    monkeypatch.setattr(loop, "weighting", counted)
 
     def snapshot(state):
         rows.append(
@@ -331,7 +385,7 @@ def test_the_corrector_moves_the_encoder_alone_and_the_predictor_weighs_nothing(
     assert [solved for *_, solved in rows] == [0, 0, 1, 1, 1, 2, 2, 2, 3], (
         "one weighting for each epoch of the corrector"
     )
-    for (_, before, _), (name, after, _) in zip(rows, rows[1:]):
+    for (_, before, _), (name, after, _) in zip(rows[:-1], rows[1:], strict=True):
         moved = {
             part: any(not torch.equal(before[k], after[k]) for k in after if k.startswith(part))
             for part in ("encoder", "decoder")
@@ -348,7 +402,10 @@ def test_the_corrector_moves_the_encoder_alone_and_the_predictor_weighs_nothing(
 
 
 def test_the_corrector_lowers_the_weighting_loss_alone():
-    "From the same network, a corrector by itself and a joint phase: both lower the weighting loss, one the reconstruction too."
+    """A corrector by itself and a joint phase, from the same network.
+
+    Both lower the weighting loss, one the reconstruction too.
+    """
     common = {"weighting_coefficient": 1.0, "learning_rate": 1e-2}
     only, both = (
         train(
@@ -371,10 +428,10 @@ def test_optimisers_stay_with_the_name_of_their_phase():
     seen = []
 
     def look(state):
-        steps = {
-            int(value["step"]) for value in state.optimizers[0].state.values() if "step" in value
-        }
-        seen.append((state.history["phase"][-1], id(state.optimizers[0]), steps))
+        name = state.history["phase"][-1]
+        (adam,) = state.optimizers[name]
+        steps = {int(value["step"]) for value in adam.state.values() if "step" in value}
+        seen.append((name, id(adam), steps))
 
     done = train(training(callbacks=[look]), mag.PredictorCorrector(3, 2, 1, 20).phases(1.0))
     assert len({identity for name, identity, _ in seen if name == "predictor"}) == 1
@@ -385,13 +442,13 @@ def test_optimisers_stay_with_the_name_of_their_phase():
         {2 * k} for k in range(1, 7)
     ], "two batches an epoch, two epochs a round, three rounds"
     assert [steps for name, _, steps in seen if name == "corrector"] == [{1}, {2}, {3}]
-    assert set(done.all_optimizers) == {"predictor", "corrector"}
+    assert set(done.optimizers) == {"predictor", "corrector"}
 
 
 def test_phases_of_other_names_begin_afresh():
     phases = [Phase("one", 2), Phase("two", 2)]
     fresh = train(training(), phases)
-    (one,), (two,) = (fresh.all_optimizers[name] for name in ("one", "two"))
+    (one,), (two,) = (fresh.optimizers[name] for name in ("one", "two"))
     assert one is not two and {int(s["step"]) for s in two.state.values()} == {2}
 
 
@@ -440,24 +497,19 @@ def test_training_follows_the_boost():
         torch.tensor(done.history["weighting_coefficient"]),
         torch.tensor([2 * 16**0.75, 2 * 16**0.5, 2 * 16**0.25, 2.0, 2.0, 2.0, 2.0, 2.0]),
     )
-    assert done.history["total_loss"] == pytest.approx(
-        [
-            r + c * w
-            for r, w, c in zip(
-                *(
-                    done.history[k]
-                    for k in ("reconstruction_loss", "weighting_loss", "weighting_coefficient")
-                )
-            )
-        ]
-    )
+    columns = ("reconstruction_loss", "weighting_loss", "weighting_coefficient")
+    rows = zip(*(done.history[column] for column in columns), strict=True)
+    expected = [
+        reconstructed + coefficient * weighted for reconstructed, weighted, coefficient in rows
+    ]
+    assert done.history["total_loss"] == pytest.approx(expected)
 
 
 # ---- Muon's share
 
 
 def hidden_names(module):
-    "Linear layers that are neither the first nor the last layer with a matrix of encoder and decoder."
+    "Linear layers that are neither the first nor the last with a matrix in encoder or decoder."
     names = []
     for part in ("encoder", "decoder"):
         weighted = [
@@ -485,7 +537,7 @@ def test_muon_takes_the_hidden_matrices_and_adam_the_rest(name):
     names = {id(parameter): key for key, parameter in module.named_parameters()}
     found = {
         type(o).__name__: [names[id(p)] for group in o.param_groups for p in group["params"]]
-        for o in loop._optimizers(module, Phase("joint", 1, optimizer="muon"))
+        for o in make_optimizers(module, Phase("joint", 1, optimizer="muon"))
     }
     expected = hidden_names(module)
     assert len(expected) == {"convolutional": 5, "shallow": 0, "one hidden layer": 0}.get(name, 10)
@@ -497,7 +549,7 @@ def test_muon_takes_the_hidden_matrices_and_adam_the_rest(name):
 
 def test_adam_alone_takes_everything():
     module = LinearAutoencoder(3)
-    (only,) = loop._optimizers(module, Phase("joint", 1, weight_decay=0.1))
+    (only,) = make_optimizers(module, Phase("joint", 1, weight_decay=0.1))
     assert (
         type(only) is torch.optim.Adam
         and len(only.param_groups[0]["params"]) == len(list(module.parameters()))
@@ -509,14 +561,14 @@ def test_adam_alone_takes_everything():
 
 
 CLOUDS = {
-    "normal": lambda n, k: torch.randn(n, k, generator=torch.Generator().manual_seed(n)),
+    "normal": lambda n, k: torch.randn(n, k, generator=seeded(n)),
     "all equal": lambda n, k: torch.ones(n, k),
     "copies": lambda n, k: torch.arange(n)[:, None]
     .div(4, rounding_mode="floor")
     .float()
     .expand(n, k),
     "a line": lambda n, k: torch.arange(n)[:, None].float() * torch.eye(k)[0],
-    "huge": lambda n, k: 1e15 * torch.randn(n, k, generator=torch.Generator().manual_seed(n)),
+    "huge": lambda n, k: 1e15 * torch.randn(n, k, generator=seeded(n)),
 }
 
 
@@ -529,7 +581,7 @@ CLOUDS = {
 )
 def test_cells_part_the_points(n, size, k, cloud, seed):
     latent = CLOUDS[cloud](n, k)
-    cut, again = (loop._cells(latent, size, torch.Generator().manual_seed(seed)) for _ in range(2))
+    cut, again = (cut_cells(latent, size, seeded(seed)) for _ in range(2))
     assert sorted(torch.cat(cut).tolist()) == list(range(n)), "every point is in one cell"
     assert all(1 <= len(rows) <= size for rows in cut)
     assert all(torch.equal(a, b) for a, b in zip(cut, again, strict=True)), (
@@ -539,10 +591,10 @@ def test_cells_part_the_points(n, size, k, cloud, seed):
 
 
 def test_cells_are_cut_elsewhere_every_time():
-    generator = torch.Generator().manual_seed(0)
+    generator = seeded()
     latent = CLOUDS["normal"](200, 2)
     one, two = (
-        {tuple(sorted(rows.tolist())) for rows in loop._cells(latent, 50, generator)}
+        {tuple(sorted(rows.tolist())) for rows in cut_cells(latent, 50, generator)}
         for _ in range(2)
     )
     assert one.isdisjoint(two)
@@ -552,12 +604,7 @@ def test_cells_are_cut_elsewhere_every_time():
 def test_cells_are_neighbours(k):
     "Two of the cell are nearer than two of the whole."
     latent = CLOUDS["normal"](400, k)
-    within = np.mean(
-        [
-            torch.pdist(latent[rows]).mean()
-            for rows in loop._cells(latent, 50, torch.Generator().manual_seed(0))
-        ]
-    )
+    within = np.mean([torch.pdist(latent[rows]).mean() for rows in cut_cells(latent, 50, seeded())])
     assert within < 0.75 * torch.pdist(latent).mean()
 
 
@@ -569,59 +616,95 @@ def test_cells_are_neighbours(k):
     cloud=st.sampled_from(sorted(CLOUDS)),
 )
 def test_a_halo_is_what_lies_nearest(n, inside, size, k, cloud):
-    latent, rows = (
-        CLOUDS[cloud](n, k),
-        torch.randperm(n, generator=torch.Generator().manual_seed(1))[:inside],
-    )
-    halo = loop._halo(latent, rows, size)
-    outside = [i for i in range(n) if i not in rows.tolist()]
-    assert (
-        len(halo) == min(size, len(outside))
-        and len(set(halo.tolist())) == len(halo)
-        and set(halo.tolist()) <= set(outside)
-    )
-    if len(halo):
+    latent = CLOUDS[cloud](n, k)
+    rows = torch.randperm(n, generator=seeded(1))[:inside]
+    found = halo(latent, rows, size)
+    outside = sorted(set(range(n)) - set(rows.tolist()))
+    assert len(found) == min(size, len(outside))
+    assert len(set(found.tolist())) == len(found)
+    assert set(found.tolist()) <= set(outside)
+    if len(found):
         distance = torch.cdist(
             latent.double(), latent[rows].double(), compute_mode="donot_use_mm_for_euclid_dist"
         ).amin(1)
-        assert_close(distance[halo].sort().values, distance[outside].sort().values[: len(halo)])
+        assert_close(distance[found].sort().values, distance[outside].sort().values[: len(found)])
+
+
+@pytest.mark.parametrize("name", BATCHES)
+@pytest.mark.parametrize("size", [1, 15, 40, 41])
+def test_every_kind_of_batches_parts_the_points(name, size):
+    "Each point once an epoch, with its own weight; by the generator alone, whatever the default."
+    kind = BATCHES[name]
+    phase = Phase("mine", 1, size, name, weighting_coefficient=1.0)
+    state = training()
+
+    def parted():
+        latents = Latents(lambda points: points[:, :2], POINTS)
+        parts = kind.parts(len(POINTS), phase, latents, seeded(3))
+        batches = [kind.batch(state.cloud, rows, phase, latents) for rows in parts]
+        return torch.cat([torch.arange(40)[rows] for rows in parts]), batches
+
+    numbers, batches = parted()
+    assert sorted(numbers.tolist()) == list(range(40))
+    assert max(len(batch.points) for batch in batches) <= max(size, 2 * size - 1)
+    assert_close(torch.cat([batch.points for batch in batches]), POINTS[numbers])
+    assert_close(torch.cat([batch.input_weighting for batch in batches]), TARGET[numbers])
+    before = torch.get_rng_state()
+    torch.set_default_dtype(torch.float64)
+    try:
+        again, _ = parted()
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert torch.equal(numbers, again) and torch.equal(before, torch.get_rng_state())
+
+
+def test_latents_are_computed_when_asked_for_and_then_kept():
+    calls = []
+
+    def encode(points):
+        calls.append(len(points))
+        return points[:, :2]
+
+    latents = Latents(encode, POINTS)
+    latents.update(ALL, POINTS[:, 1:])
+    assert calls == []
+    assert_close(latents.values(), POINTS[:, :2])
+    latents.update(torch.tensor([3, 5]), torch.tensor([[7.0, 7.0], [8.0, 8.0]]))
+    latents.values()
+    assert calls == [40] and latents.values()[3].tolist() == [7.0, 7.0]
 
 
 def test_the_loss_of_cells_is_that_of_the_whole():
-    "Weighted by their sizes, the losses of the cells add up to that of all points, the better the larger the halo."
-    points = 6 * torch.rand(500, 3, generator=torch.Generator().manual_seed(0))
+    "Weighted by their sizes, the losses of the cells add up to that of all points."
+    points = 6 * torch.rand(500, 3, generator=seeded())
     module = small(batch_norm=False)
     state = training(module.fit_units(points), points)
-    latent, phase = loop._latent(state), cells(batch_size=100)
-    whole = loop._losses(state, phase, 1.0, None, None)[1]
-    cut = loop._cells(latent, 100, torch.Generator().manual_seed(0))
+    latent = Latents(module.encode, points).values()
+    phase = cells(batch_size=100)
+
+    def told(rows, around=None):
+        losses = loop.batch_losses(state, state.cloud.batch(rows, around), phase, 1.0)
+        return losses.reconstruction, losses.weighting, losses.total
+
+    whole = told(ALL)
+    cut = cut_cells(latent, 100, seeded())
+    sizes = [len(rows) for rows in cut]
     errors = {}
     for size in (0, 30, 100):
-        found = np.array(
-            [
-                loop._losses(state, phase, 1.0, rows, latent[loop._halo(latent, rows, size)])[1]
-                for rows in cut
-            ]
-        )
-        errors[size] = np.abs(
-            np.average(found, axis=0, weights=[len(rows) for rows in cut]) / whole - 1
-        )
+        found = [told(rows, latent[halo(latent, rows, size)]) for rows in cut]
+        errors[size] = np.abs(np.average(found, axis=0, weights=sizes) / whole - 1)
     assert errors[100][1] < 0.05 and errors[100][1] < errors[30][1] < errors[0][1]
     assert max(error[0] for error in errors.values()) < 1e-5, "the reconstruction needs no halo"
 
 
 def test_the_weighting_of_a_cell_with_its_halo():
     "Nearly that within the whole; with everything around it, exactly."
-    square = 20 * torch.rand(
-        1500, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64
-    )
-    whole, cut = mag.weighting(square), loop._cells(square, 300, torch.Generator().manual_seed(0))
+    square = 20 * torch.rand(1500, 2, generator=seeded(), dtype=torch.float64)
+    whole, cut = mag.weighting(square), cut_cells(square, 300, seeded())
     for size, most in ((150, 0.05), (1500, 1e-9)):
         miss = torch.cat(
             [
-                mag.weighting(square[torch.cat([rows, loop._halo(square, rows, size)])])[
-                    : len(rows)
-                ]
+                mag.weighting(square[torch.cat([rows, halo(square, rows, size)])])[: len(rows)]
                 - whole[rows]
                 for rows in cut
             ]
@@ -632,13 +715,13 @@ def test_the_weighting_of_a_cell_with_its_halo():
 def test_the_halo_is_held_where_it_is():
     "No gradient reaches the points around a cell: the step moves the cell alone."
     state = training(small(batch_norm=False))
-    latent = loop._latent(state)
-    rows = loop._cells(latent, 15, torch.Generator().manual_seed(0))[0]
-    around = latent[loop._halo(latent, rows, 5)]
-    minimised, _, found = loop._losses(
-        state, cells(reconstruction_coefficient=0.0), 1.0, rows, around
-    )
-    free = found.detach().clone().requires_grad_()
+    latent = Latents(state.module.encode, POINTS).values()
+    rows = cut_cells(latent, 15, seeded())[0]
+    around = latent[halo(latent, rows, 5)]
+    phase = cells(reconstruction_coefficient=0.0)
+    losses = loop.batch_losses(state, state.cloud.batch(rows, around), phase, 1.0)
+    minimised = losses.minimised
+    free = losses.latent.detach().clone().requires_grad_()
     alone = (mag.weighting(torch.cat([free, around]), 1.0)[: len(rows)] - TARGET[rows]).abs().mean()
     assert minimised.item() == pytest.approx(alone.item(), rel=1e-5)
     by_hand = torch.autograd.grad(
@@ -714,9 +797,12 @@ def test_the_seed_of_a_training_cuts_the_cells():
 
 
 def test_a_cell_that_holds_everything_is_the_whole():
-    "With fewer points than a cell, an epoch is one full batch: the losses are those of all points, in the mode in which they are transformed."
+    """With fewer points than a cell, an epoch is one full batch.
+
+    The losses are those of all points, in the mode in which they are transformed.
+    """
     module = small()
-    loop.calibrate(module, POINTS)
+    calibrate(module, POINTS)
     expected = copy.deepcopy(module).eval()
     done = train(training(module), [cells(2, batch_size=1000, halo=150, weighting_coefficient=3.0)])
     latent, reconstruction = expected(POINTS)
@@ -764,9 +850,9 @@ def test_statistics_are_frozen_on_cells_and_stay_as_they_were():
     assert torch.equal(done.module.encode(POINTS), latents[-1]), (
         "what is transformed is what was trained"
     )
-    assert not done.module.training and done.frozen
+    assert not done.module.training and done.progress.frozen
     again = copy.deepcopy(done.module)
-    loop.calibrate(again, POINTS)
+    calibrate(again, POINTS)
     assert (again.eval().encode(POINTS) - latents[-1]).abs().max() > 1e-3, (
         "calibrating at the end would have changed it"
     )
@@ -776,7 +862,7 @@ def test_statistics_are_those_of_all_points_when_cells_begin():
     first = []
     module = small()
     expected = copy.deepcopy(module)
-    loop.calibrate(expected, POINTS)
+    calibrate(expected, POINTS)
     train(
         training(module, callbacks=[lambda state: first.append(statistics(state.module))]),
         [cells(1, learning_rate=1e-3)],
@@ -786,7 +872,7 @@ def test_statistics_are_those_of_all_points_when_cells_begin():
 
 def test_after_cells_a_full_batch_thaws_the_statistics():
     done = train(training(), [cells(2), Phase("joint", 3, weighting_coefficient=1.0)])
-    assert not done.frozen
+    assert not done.progress.frozen
     evaluated = done.module.encode(POINTS)
     assert_close(evaluated, done.module.train().encode(POINTS), rtol=1e-4, atol=1e-4)
 
@@ -805,7 +891,7 @@ def test_cells_train():
 
 
 def test_overflow_on_cells_ends_with_the_last_good_network():
-    "The tree of neighbours refused latents that were not finite, with an error from the middle of training."
+    "The tree of neighbours refused latents that were not finite, in the middle of training."
     wild = cells(40, 20, 5, learning_rate=1e36, schedule="constant", clip_norm=None)
     with pytest.warns(RuntimeWarning, match="20 steps in a row.*last good network"):
         done = train(training(), [wild])

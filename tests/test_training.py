@@ -5,8 +5,11 @@ import json
 import pickle
 import random
 import sys
+import threading
 import types
 import warnings
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 
 import numpy as np
 import pandas as pd
@@ -15,19 +18,27 @@ import torch
 from torch import nn
 
 import magnitude_ae as mag
-from magnitude_ae import training as training_module
 from magnitude_ae.architectures import Autoencoder, LinearAutoencoder, build, calibrate, mlp
-from magnitude_ae.strategies import Phase, reconstruction_loss, weighting_loss
-from magnitude_ae.training import COLUMNS, Training, train
+from magnitude_ae.losses import reconstruction_loss, weighting_loss
+from magnitude_ae.random import draws_from
+from magnitude_ae.strategies import Phase
+from magnitude_ae.training import COLUMNS, Training, callbacks, train
+from magnitude_ae.training.state import Generators, quiet
 
 POINTS = torch.randn(40, 3, generator=torch.Generator().manual_seed(0))
 TARGET = mag.weighting(POINTS, 1.0)
 
 
 def small(seed=0, batch_norm=True):
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with draws_from(torch.Generator().manual_seed(seed)):
         return LinearAutoencoder(3, 2, width=8, n_hidden=1, batch_norm=batch_norm).fit_units(POINTS)
+
+
+def dropping(seed=0):
+    "A network with dropout."
+    module = small(seed)
+    module.encoder = nn.Sequential(module.encoder, nn.Dropout(0.3))
+    return module
 
 
 def training(module=None, **kwargs):
@@ -132,41 +143,187 @@ def states(module):
     return [value.clone() for value in module.state_dict().values()]
 
 
-def test_same_seed_same_network():
-    a, b, c = (states(train(training(seed=s), [burn_in(3), joint(3)]).module) for s in (1, 1, 2))
-    assert all(torch.equal(x, y) for x, y in zip(a, b))
-    assert not all(torch.equal(x, y) for x, y in zip(a, c)), "the seed shuffles the batches"
+def assert_same_bits(found, wanted):
+    assert all(torch.equal(a, b) for a, b in zip(states(found), states(wanted), strict=True))
 
 
-def test_global_generators_are_left_alone():
-    def snapshot():
-        return torch.get_rng_state(), np.random.get_state()[1].copy(), random.getstate()
+CELLS = Phase("cells", 3, 15, "cells", 10, weighting_coefficient=1.0)
+PLANS = {
+    "joint": [burn_in(3), joint(3, optimizer="muon")],
+    "cells": [burn_in(2), CELLS, joint(2)],
+}
 
-    before = snapshot()
-    train(training(), [burn_in(), joint()])
-    mag.MagnitudeAutoencoder(max_epochs=2, progress=False, scale=1.0, random_state=3).fit(POINTS)
-    mag.MagnitudeAutoencoder(max_epochs=2, progress=False, scale=1.0).fit(POINTS)
-    mag.datasets.swiss_roll(10, random_state=0), mag.datasets.sphere(10), mag.datasets.ball(10)
-    after = snapshot()
-    assert (
-        torch.equal(before[0], after[0]) and (before[1] == after[1]).all() and before[2] == after[2]
-    )
+
+def trained(plan, seed=0, make=small, **kwargs):
+    return train(training(make(seed), seed=seed, **kwargs), PLANS[plan])
+
+
+@pytest.mark.parametrize("plan", PLANS)
+@pytest.mark.parametrize("make", [small, dropping])
+def test_same_seed_same_network(plan, make):
+    a, b, c = (train(training(make(), seed=seed), PLANS[plan]).module for seed in (1, 1, 2))
+    assert_same_bits(a, b)
+    pairs = zip(states(a), states(c), strict=True)
+    assert not all(torch.equal(x, y) for x, y in pairs), "the seed shuffles and drops"
+
+
+def global_generators():
+    "The states of everything global that draws."
+    return torch.get_rng_state(), np.random.get_state()[1].copy(), random.getstate()
+
+
+def assert_untouched(before):
+    after = global_generators()
+    assert torch.equal(before[0], after[0])
+    assert (before[1] == after[1]).all() and before[2] == after[2]
+
+
+@pytest.mark.parametrize("make", [small, dropping])
+def test_global_generators_are_left_alone(make, tmp_path):
+    before = global_generators()
+    watchers = [mag.Snapshots(1), mag.Checkpoint(tmp_path / "c", 1), lambda state: state.network()]
+    trained("cells", make=make, callbacks=watchers)
+    assert_untouched(before)
+
+
+def test_the_estimator_leaves_global_generators_alone():
+    before = global_generators()
+    short = {"max_epochs": 2, "strategy": mag.BurnIn(2), "progress": False, "scale": 1.0}
+    mag.MagnitudeAutoencoder(random_state=3, **short).fit(POINTS)
+    mag.MagnitudeAutoencoder(**short).fit(POINTS)
+    assert_untouched(before)
+
+
+@pytest.mark.parametrize("make", [small, dropping])
+def test_global_generators_are_not_read(make):
+    "Another global seed, the same network."
+    torch.manual_seed(1)
+    one = trained("cells", make=make)
+    torch.manual_seed(2)
+    assert_same_bits(one.module, trained("cells", make=make).module)
+
+
+@contextmanager
+def somebody_who_draws():
+    "A thread that draws from the global generator all the while; its draws are handed out."
+    done, drawn = threading.Event(), []
+
+    def draw():
+        while not done.is_set():
+            drawn.append(torch.rand(7))
+
+    thread = threading.Thread(target=draw)
+    thread.start()
+    try:
+        yield drawn
+    finally:
+        done.set()
+        thread.join()
+
+
+@pytest.mark.parametrize("make", [small, dropping])
+def test_four_trainings_in_four_threads_are_those_one_after_another(make):
+    "To the bit; and what another thread draws from the global generator meanwhile is its own."
+    alone = [trained("cells", seed, make).module for seed in range(4)]
+    torch.manual_seed(0)
+    with somebody_who_draws() as drawn, ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(lambda seed: trained("cells", seed, make).module, range(4)))
+    for found, wanted in zip(together, alone, strict=True):
+        assert_same_bits(found, wanted)
+    after = torch.get_rng_state()
+    torch.manual_seed(0)
+    assert drawn and all(torch.equal(torch.rand(7), values) for values in drawn)
+    assert torch.equal(torch.get_rng_state(), after)
+
+
+def test_warning_filters_are_put_back_by_the_last_of_several_threads():
+    before = list(warnings.filters)
+    inside, leave = threading.Event(), threading.Event()
+
+    def late():
+        with quiet:
+            inside.set()
+            leave.wait()
+
+    thread = threading.Thread(target=late)
+    with quiet:
+        thread.start()
+        inside.wait()
+    assert warnings.filters != before, "somebody is still within"
+    leave.set()
+    thread.join()
+    assert warnings.filters == before
+
+
+def test_watching_draws_what_comes_next_and_moves_nothing():
+    generators = Generators(5, torch.device("cpu"))
+    with generators.watching():
+        watched = torch.rand(3), torch.rand(3)
+    with generators.drawing():
+        drawn = torch.rand(3), torch.rand(3)
+    assert all(torch.equal(a, b) for a, b in zip(watched, drawn, strict=True))
+    state = generators.state_dict()
+    with generators.drawing():
+        third = torch.rand(3)
+    other = Generators(6, torch.device("cpu"))
+    other.load_state_dict(state)
+    with other.drawing():
+        assert torch.equal(torch.rand(3), third)
+    with pytest.raises(ValueError, match="another kind of device"):
+        other.load_state_dict({**state, "layers": state["layers"] * 2})
+
+
+@contextmanager
+def default_dtype_float64():
+    torch.set_default_dtype(torch.float64)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+AMBIENT = {
+    "no_grad": torch.no_grad,
+    "inference_mode": torch.inference_mode,
+    "float64": default_dtype_float64,
+    "meta device": lambda: torch.device("meta"),
+    "autocast": lambda: torch.autocast("cpu", dtype=torch.bfloat16),
+}
+
+
+@pytest.mark.parametrize("mode", AMBIENT)
+@pytest.mark.parametrize("plan", PLANS)
+@pytest.mark.parametrize("make", [small, dropping])
+def test_nothing_ambient_changes_a_training(mode, plan, make):
+    plain = trained(plan, make=make)
+    state = training(make())
+    with AMBIENT[mode]():
+        done = train(state, PLANS[plan])
+    assert_same_bits(done.module, plain.module)
+    assert done.history["total_loss"] == plain.history["total_loss"]
 
 
 def test_global_settings_are_left_alone():
-    before = (
-        torch.get_default_dtype(),
-        torch.is_grad_enabled(),
-        torch.get_num_threads(),
-        np.geterr(),
-    )
+    def settings():
+        return (
+            torch.get_default_dtype(),
+            torch.get_default_device(),
+            torch.is_grad_enabled(),
+            torch.get_num_threads(),
+            np.geterr(),
+            list(warnings.filters),
+        )
+
+    before = settings()
     train(training(), [joint()])
-    assert before == (
-        torch.get_default_dtype(),
-        torch.is_grad_enabled(),
-        torch.get_num_threads(),
-        np.geterr(),
-    )
+    assert before == settings()
+
+
+def test_a_weighting_loss_needs_a_weighting():
+    state = Training(small(), POINTS, None, 1.0, progress=False)
+    with pytest.raises(ValueError, match="'joint' asks for the weighting loss.*input_weighting"):
+        train(state, [burn_in(1), joint(1)])
+    assert state.epoch == 0
 
 
 # ---- batches
@@ -337,23 +494,21 @@ def test_the_best_state_comes_back():
 
     done = train(training(callbacks=[mag.BestState(measure, every=2)]), [burn_in(3), joint(7)])
     assert list(seen) == [2, 4, 6, 8, 10] and done.notes["best"] == {"value": 0.0, "epoch": 6}
-    for found, wanted in zip(states(done.module), seen[6]):
+    for found, wanted in zip(states(done.module), seen[6], strict=True):
         torch.testing.assert_close(found, wanted, rtol=0, atol=0)
 
 
 def test_the_best_state_of_another_kind_of_phase():
-    "Statistics are frozen on cells, and are not in the burn-in before: the network that comes back is whole all the same."
+    "Statistics are frozen on cells, and not in the burn-in before: the network is whole anyway."
 
     def measure(state):
         return abs(state.epoch - 2)
 
-    cells = Phase("cells", 3, 15, "cells", 10, weighting_coefficient=1.0)
-    done = train(training(callbacks=[mag.BestState(measure)]), [burn_in(3), cells])
+    done = train(training(callbacks=[mag.BestState(measure)]), [burn_in(3), CELLS])
     other = train(training(), [burn_in(2)])
     assert done.notes["best"]["epoch"] == 2
-    different = [
-        not torch.equal(a, b) for a, b in zip(done.module.parameters(), other.module.parameters())
-    ]
+    pairs = zip(done.module.parameters(), other.module.parameters(), strict=True)
+    different = [not torch.equal(a, b) for a, b in pairs]
     assert any(different), "the learning rate of a longer phase is another"
     torch.testing.assert_close(
         done.module.encode(POINTS),
@@ -366,9 +521,8 @@ def test_the_best_state_of_another_kind_of_phase():
 def test_nan_is_never_the_best():
     done = train(training(callbacks=[mag.BestState(lambda state: float("nan"))]), [joint(3)])
     after = train(training(), [joint(3)])
-    assert "best" not in done.notes and all(
-        torch.equal(a, b) for a, b in zip(states(done.module), states(after.module))
-    )
+    assert "best" not in done.notes
+    assert_same_bits(done.module, after.module)
 
 
 def test_snapshots_are_of_finished_networks():
@@ -387,17 +541,10 @@ def test_watching_changes_nothing(tmp_path):
         mag.EarlyStopping(99),
         lambda state: state.network(),
     ]
-    phases = [burn_in(3), Phase("cells", 3, 15, "cells", 10, weighting_coefficient=1.0), joint(3)]
-
-    def dropping():
-        module = small()
-        module.encoder = nn.Sequential(module.encoder, nn.Dropout(0.1))
-        return module
-
     watched, alone = (
-        train(training(dropping(), callbacks=callbacks), phases) for callbacks in (watchers, [])
+        trained("cells", make=dropping, callbacks=callbacks) for callbacks in (watchers, [])
     )
-    assert all(torch.equal(a, b) for a, b in zip(states(watched.module), states(alone.module)))
+    assert_same_bits(watched.module, alone.module)
     np.testing.assert_array_equal(watched.history["total_loss"], alone.history["total_loss"])
 
 
@@ -450,7 +597,7 @@ class Writer:
 
 @pytest.fixture
 def tensorboard(monkeypatch):
-    monkeypatch.setattr(training_module, "find_spec", lambda name: name)
+    monkeypatch.setattr(callbacks, "find_spec", lambda name: name)
     monkeypatch.setitem(
         sys.modules, "torch.utils.tensorboard", types.SimpleNamespace(SummaryWriter=Writer)
     )
@@ -483,10 +630,8 @@ def test_tensorboard_is_closed_however_training_ends(tensorboard, tmp_path, erro
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        try:
+        with suppress(ZeroDivisionError):
             train(training(callbacks=[mag.TensorBoard(tmp_path), trouble]), [joint(5)])
-        except ZeroDivisionError:
-            pass
     assert tensorboard[0].closed and len({step for _, step in tensorboard[0].scalars}) == 2
 
 
@@ -502,7 +647,7 @@ def test_the_real_tensorboard(tmp_path):
 
 
 def test_without_tensorboard(monkeypatch, tmp_path):
-    monkeypatch.setattr(training_module, "find_spec", lambda name: None)
+    monkeypatch.setattr(callbacks, "find_spec", lambda name: None)
     with pytest.raises(ImportError, match="pip install tensorboard, or use LogFile"):
         mag.TensorBoard(tmp_path)
 
@@ -510,16 +655,16 @@ def test_without_tensorboard(monkeypatch, tmp_path):
 @pytest.mark.parametrize(
     "make, error, message",
     [
-        (lambda p: mag.EarlyStopping(0), ValueError, "patience must be positive"),
+        (lambda p: mag.EarlyStopping(0), ValueError, "patience must be at least 1"),
         (lambda p: mag.EarlyStopping(2.5), TypeError, "patience must be a whole"),
         (
             lambda p: mag.EarlyStopping(column="loss"),
             ValueError,
-            "column 'loss' is not in the history.*total_loss",
+            "column 'loss' is not known.*total_loss",
         ),
         (lambda p: mag.EarlyStopping(column="phase"), ValueError, "column 'phase'"),
         (lambda p: mag.EarlyStopping(min_change=-1), ValueError, "min_change"),
-        (lambda p: mag.BestState(len, every=0), ValueError, "every must be positive"),
+        (lambda p: mag.BestState(len, every=0), ValueError, "every must be at least 1"),
         (lambda p: mag.Snapshots("often"), TypeError, "every must be a whole"),
         (
             lambda p: mag.LogFile(p / "log.txt"),
@@ -528,7 +673,7 @@ def test_without_tensorboard(monkeypatch, tmp_path):
         ),
         (lambda p: mag.LogFile(p / "no" / "log.csv"), FileNotFoundError, "no folder.*log.csv"),
     ],
-    ids=str,
+    ids=lambda part: "" if callable(part) else str(part),
 )
 def test_callbacks_refuse_at_once(make, error, message, tmp_path):
     with pytest.raises(error, match=message):
@@ -583,8 +728,7 @@ def test_a_latent_that_has_almost_collapsed(size):
         def forward(self, points):
             return self.layer(points) * size
 
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
+    with draws_from(torch.Generator().manual_seed(0)):
         module = Autoencoder(Tiny(), nn.Linear(2, 3))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # about merged points
@@ -592,12 +736,9 @@ def test_a_latent_that_has_almost_collapsed(size):
     assert done.epoch == 5 and all(
         torch.isfinite(value).all() for value in module.state_dict().values()
     )
-    if (
-        size > 1e-15
-    ):  # below, the gradient itself (of the order of 1/size) may overflow float32, and the step is skipped
-        assert (
-            sum(done.history["n_skipped"]) == 0 and np.isfinite(done.history["gradient_norm"]).all()
-        )
+    if size > 1e-15:  # below, the gradient (of the order of 1/size) may overflow float32
+        assert sum(done.history["n_skipped"]) == 0
+        assert np.isfinite(done.history["gradient_norm"]).all()
 
 
 @pytest.mark.parametrize("part", ["encoder", "decoder"])
@@ -617,7 +758,7 @@ def test_steps_that_give_nan_are_skipped(part, coefficient):
 @pytest.mark.parametrize("part", ["encoder", "decoder"])
 @pytest.mark.parametrize("coefficient", [0.0, 1.0])
 def test_nan_without_end_stops_with_the_last_good_network(part, coefficient):
-    # Good are the parameters that last gave finite losses: those of the fifth forward pass, reached after four steps.
+    # Good are the parameters that last gave finite losses, those of the fifth forward pass.
     module, kept = small(), {}
     setattr(module, part, Sometimes(getattr(module, part), lambda call: call > 5))
 
@@ -678,7 +819,7 @@ def test_keep_best_restores_the_epoch_with_the_lowest_loss():
         [joint(60, schedule="constant", learning_rate=0.5, clip_norm=None, keep="best")],
     )
     total = done.history["total_loss"]
-    assert done.best_epoch == int(np.argmin(total)) and done.best_loss == pytest.approx(
+    assert done.best_epoch == int(np.argmin(total)) and done.progress.best_loss == pytest.approx(
         min(total), rel=1e-6
     )
     assert min(total) < total[-1], (
@@ -692,7 +833,7 @@ def test_keep_best_restores_the_epoch_with_the_lowest_loss():
 
 
 def test_keep_best_compares_only_epochs_of_its_own_phase():
-    "The burn-in's loss leaves out the weighting: it is lower, and says nothing about the epochs that follow."
+    "The burn-in's loss leaves out the weighting: it is lower, and says nothing about the rest."
     done = train(
         training(small(batch_norm=False)),
         [burn_in(3, None, keep="best"), joint(10, weighting_coefficient=50.0, keep="best")],
@@ -703,7 +844,7 @@ def test_keep_best_compares_only_epochs_of_its_own_phase():
 def test_keep_last_keeps_the_last():
     done = train(training(small(batch_norm=False)), [burn_in(3, None, keep="best"), joint(10)])
     after = train(training(small(batch_norm=False)), [burn_in(3, None), joint(10)])
-    assert all(torch.equal(a, b) for a, b in zip(states(done.module), states(after.module)))
+    assert_same_bits(done.module, after.module)
 
 
 # ---- evaluation mode
@@ -725,7 +866,7 @@ def test_calibrate_leaves_mode_and_momentum():
 
 @pytest.mark.parametrize("scale", [1e-3, 1.0, 1e3])
 def test_units_cancel(scale):
-    "The same network on points in other units, moved elsewhere: latents and reconstructions in those units."
+    "The same network on points in other units, moved elsewhere."
     a, b = small().eval(), small().eval()
     b.fit_units(POINTS * scale + 5 * scale)
     torch.testing.assert_close(

@@ -1,4 +1,7 @@
-"""What the public functions accept and give back: containers, precisions, scales, metrics, gradients, warnings."""
+"""What the public functions accept and give back.
+
+Containers, precisions, scales, metrics, gradients, warnings.
+"""
 
 import importlib
 import warnings
@@ -7,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from known_spaces import K32_POLE, k32, line
+from known_spaces import k32
 from sklearn.metrics import pairwise_distances
 
 import magnitude_ae as mag
@@ -178,7 +181,7 @@ def test_several_scales_differentiate():
     singles = [torch.autograd.grad(mag.magnitude(points, t), points)[0] for t in (0.3, 2.0)]
     torch.testing.assert_close(to_points, sum(singles))
     step = 1e-6
-    for t, slope in zip((0.3, 2.0), to_scales):
+    for t, slope in zip((0.3, 2.0), to_scales, strict=True):
         difference = (mag.magnitude(POINTS, t + step) - mag.magnitude(POINTS, t - step)) / (
             2 * step
         )
@@ -283,7 +286,10 @@ def test_metrics_of_scikit_learn(metric):
     "metric", ["jaccard", "hamming", "dice", "rogerstanimoto", "russellrao", "yule"]
 )
 def test_metrics_of_truth_values(metric):
-    "As scikit-learn answers for booleans, or an error that says that the name is no metric on them; never a warning's guess."
+    """As scikit-learn answers for booleans, or an error that says that the name is no metric.
+
+    Never a guess with a warning.
+    """
     flags = np.random.default_rng(2).random((15, 12)) < 0.5
     expected = pairwise_distances(flags, metric=metric)
     if np.diagonal(expected).any():  # Russell-Rao: a point is not at distance 0 from itself
@@ -312,7 +318,7 @@ def test_a_foreign_metric_keeps_dtype_and_refuses_a_gradient(dtype):
 
 
 def test_cosine_of_proportional_points():
-    "Points on one ray are at cosine distance 0 from each other: copies, though their coordinates differ."
+    "Points on one ray are at cosine distance 0: copies, though their coordinates differ."
     rays = np.array([[1.0, 2.0], [2.0, 4.0], [3.0, -1.0], [0.7, 1.4]])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
@@ -375,309 +381,14 @@ def test_solve_of_several_scales_is_refused():
         mag.solve(POINTS, [0.7, 1.0])
 
 
-# ---- magnitude_function
-
-
-def test_magnitude_function_spans_both_limits():
-    curve = mag.magnitude_function(POINTS)
-    scales, values = curve
-    assert (
-        scales.shape == values.shape == (50,)
-        and (np.diff(scales) > 0).all()
-        and curve.n_points == 30
-    )
-    assert values[0] == pytest.approx(1, abs=0.05) and values[-1] == pytest.approx(30, abs=0.5)
-    np.testing.assert_allclose(values, mag.magnitude(POINTS, scales), rtol=1e-12)
-
-
-def test_magnitude_function_of_tensors_differentiates():
-    points = torch.from_numpy(POINTS.copy()).requires_grad_()
-    scales, values = mag.magnitude_function(points, torch.tensor([0.5, 1.0], dtype=torch.float64))
-    assert isinstance(values, torch.Tensor) and values.dtype == torch.float64
-    values.sum().backward()
-    assert points.grad.abs().max() > 0
-    scales, values = mag.magnitude_function(points.detach())
-    assert isinstance(scales, torch.Tensor) and isinstance(values, torch.Tensor)
-
-
-def test_magnitude_function_at_a_pole():
-    with pytest.warns(RuntimeWarning, match=f"no magnitude at scale {K32_POLE:g}"):
-        scales, values = mag.magnitude_function(
-            k32().points, [0.1, K32_POLE, 1.0], metric="precomputed"
-        )
-    assert np.isnan(values[1])
-    np.testing.assert_allclose(
-        np.array(values)[[0, 2]], [k32().magnitude(0.1), k32().magnitude(1.0)], rtol=1e-10
-    )
-    with pytest.warns(RuntimeWarning, match="no magnitude at scale"):
-        values = mag.magnitude_function(
-            torch.from_numpy(k32().points), [K32_POLE, 1.0], metric="precomputed"
-        ).values
-    assert values.dtype == torch.float64 and torch.isnan(values[0])
-    assert values[1].item() == pytest.approx(k32().magnitude(1.0), rel=1e-10)
-
-
-def test_magnitude_function_plots():
-    import matplotlib.pyplot as plt
-
-    ax = mag.magnitude_function(line([0, 10, 64]).points, [0.1, 1.0, 10.0]).plot()
-    assert ax.get_xlabel() and ax.get_ylabel() and ax.get_xscale() == "log"
-    assert any(len(artist.get_xdata()) == 3 for artist in ax.lines)
-    mag.magnitude_function(torch.from_numpy(POINTS).requires_grad_(), [0.1, 1.0]).plot(ax=ax)
-    plt.close("all")
-
-
-def test_magnitude_function_of_one_point_and_of_copies():
-    np.testing.assert_allclose(mag.magnitude_function(np.zeros((3, 2)), [0.1, 1.0]).values, 1)
-    with pytest.raises(ValueError, match="all points coincide"):
-        mag.magnitude_function(np.zeros((3, 2)))
-
-
-# ---- choose_scale
-
-
-def test_choose_scale_is_covariant():
-    t = mag.choose_scale(POINTS)
-    assert isinstance(t, float) and t > 0
-    for factor in (1e-6, 3.0, 1e5):
-        assert mag.choose_scale(POINTS * factor) == pytest.approx(
-            t / factor, rel=1e-3
-        )  # brentq stops at 1e-4 in log t
-        assert mag.choose_scale(POINTS * factor + 7 * factor) == pytest.approx(t / factor, rel=1e-3)
-
-
-@pytest.mark.parametrize("fraction", [0.01, 0.05, 0.5, 0.95])
-def test_choose_scale_does_what_it_says(fraction):
-    t = mag.choose_scale(POINTS, fraction=fraction)
-    distinct = len(np.unique(POINTS, axis=0))
-    assert (mag.magnitude(POINTS, t) - 1) / (distinct - 1) == pytest.approx(fraction, rel=1e-3)
-
-
-def test_choose_scale_by_convergence_and_default():
-    t = mag.choose_scale(POINTS, "convergence")
-    assert mag.magnitude(POINTS, t) == pytest.approx(0.95 * len(POINTS), rel=1e-3)
-    assert mag.choose_scale(POINTS) == mag.choose_scale(POINTS, "fraction", fraction=0.05)
-
-
-def test_choose_scale_ignores_copies():
-    assert mag.choose_scale(np.repeat(POINTS, 3, 0)) == pytest.approx(
-        mag.choose_scale(POINTS), rel=1e-3
-    )
-
-
-@pytest.mark.parametrize(
-    "points",
-    [
-        POINTS.tolist(),
-        torch.from_numpy(POINTS).float(),
-        pd.DataFrame(POINTS),
-        torch.nn.Parameter(torch.from_numpy(POINTS)),
-    ],
-    ids=lambda p: type(p).__name__,
-)
-def test_choose_scale_takes_any_container(points):
-    t = mag.choose_scale(points)
-    assert type(t) is float and t == pytest.approx(mag.choose_scale(POINTS), rel=1e-3)
-
-
-def test_choose_scale_by_another_metric():
-    t = mag.choose_scale(POINTS, metric="cityblock")
-    n = len(np.unique(POINTS, axis=0))
-    assert (mag.magnitude(POINTS, t, metric="cityblock") - 1) / (n - 1) == pytest.approx(
-        0.05, rel=1e-3
-    )
-
-
-@pytest.mark.parametrize(
-    "given",
-    [(k32().points, "precomputed"), (POINTS[:25] + 3, "chebyshev")],
-    ids=["K_{3,2}", "chebyshev"],
-)
-@pytest.mark.parametrize("fraction", [0.05, 0.3, 0.6])
-def test_choose_scale_does_not_mistake_a_pole_for_an_answer(given, fraction):
-    "Where the magnitude jumps from −∞ to ∞ it changes sign without ever taking the value that was asked for."
-    points, metric = given
-    try:
-        t = mag.choose_scale(points, metric=metric, fraction=fraction)
-    except (ValueError, mag.SingularSimilarityError) as error:
-        assert "scale" in str(error)
-        return
-    n = len(np.unique(points, axis=0))
-    assert (mag.magnitude(points, t, metric=metric) - 1) / (n - 1) == pytest.approx(
-        fraction, rel=1e-2
-    )
-
-
 def test_a_hopeless_space_is_not_sent_to_a_solver_that_was_tried():
-    "Cosine distances in 3-D are half squared chords, of rank 4: at a small scale ζ of 25 points is singular to rounding."
+    """Cosine distances in 3-D are half squared chords, of rank 4.
+
+    At a small scale ζ of 25 points is singular to rounding.
+    """
     with pytest.raises(mag.SingularSimilarityError) as caught:
         mag.weighting(POINTS[:25] + 3, 1e-3, metric="cosine")
     assert "scale" in str(caught.value) and "use mag.LU" not in str(caught.value)
-
-
-def test_choose_scale_of_two_points():
-    "1 + tanh(t d / 2) = 1 + fraction has a closed solution."
-    assert mag.choose_scale([[0.0], [3.0]], fraction=0.4) == pytest.approx(
-        2 * np.arctanh(0.4) / 3, rel=1e-3
-    )
-
-
-def test_the_growth_of_two_points_has_its_peak_where_the_formula_has():
-    x = np.linspace(0.01, 10, 100_001)  # t d / 2 in 1 + tanh(t d / 2)
-    slope = x / np.cosh(x) ** 2 / (1 + np.tanh(x))
-    expected = 2 * x[slope.argmax()] / 3
-    assert mag.choose_scale([[0.0], [3.0]], "growth") == pytest.approx(
-        expected, rel=0.15
-    )  # the grid's step in log t is 0.05 to 0.1
-
-
-def test_the_growth_is_largest_at_the_scale_it_chooses():
-    t = mag.choose_scale(POINTS, "growth")
-
-    def slope(t):
-        return np.log(mag.magnitude(POINTS, 1.1 * t) / mag.magnitude(POINTS, t / 1.1)) / (
-            2 * np.log(1.1)
-        )
-
-    assert type(t) is float and all(
-        slope(t) > slope(factor * t) - 1e-3 for factor in (0.1, 0.5, 0.8, 1.25, 2, 10)
-    )
-
-
-@pytest.mark.parametrize("factor", [1e-6, 3.0, 1e5])
-def test_the_growth_is_covariant_and_ignores_copies(factor):
-    t = mag.choose_scale(POINTS, "growth")
-    assert mag.choose_scale(POINTS * factor, "growth") == pytest.approx(t / factor, rel=1e-6)
-    assert mag.choose_scale(np.repeat(POINTS, 2, 0) * factor, "growth") == pytest.approx(
-        t / factor, rel=0.1
-    )  # another grid
-
-
-def test_a_function_of_the_scale_is_minimised_around_the_default():
-    tried = []
-
-    def loss(t):
-        tried.append(t)
-        return abs(np.log(t / mag.choose_scale(POINTS)) - np.log(8))
-
-    assert mag.choose_scale(POINTS, loss) == pytest.approx(8 * mag.choose_scale(POINTS))
-    np.testing.assert_allclose(tried, mag.choose_scale(POINTS) * 2.0 ** np.arange(-5, 6))
-    assert all(type(t) is float for t in tried)
-
-
-@pytest.mark.parametrize(
-    "scales", [[1, 2, 4], np.array([1.0, 2.0, 4.0]), torch.tensor([1.0, 2.0, 4.0]), range(1, 5)]
-)
-def test_a_function_of_the_scale_is_tried_at_the_scales_given(scales):
-    t = mag.choose_scale(POINTS, lambda t: torch.tensor((t - 1.9) ** 2), scales=scales)
-    assert type(t) is float and t == 2.0
-
-
-def test_a_scale_where_the_function_fails_does_not_count():
-    assert (
-        mag.choose_scale(POINTS, lambda t: float("nan") if t < 3 else t, scales=[1, 2, 3, 4]) == 3
-    )
-    with pytest.raises(ValueError, match="NaN at every scale"):
-        mag.choose_scale(POINTS, lambda t: np.nan, scales=[1, 2])
-
-
-def test_arguments_that_do_not_go_together():
-    with pytest.raises(ValueError, match="scales goes with a function"):
-        mag.choose_scale(POINTS, scales=[1, 2])
-    for method in ("growth", lambda t: t):
-        with pytest.raises(ValueError, match="fraction goes with method='fraction'"):
-            mag.choose_scale(POINTS, method, fraction=0.5)
-    with pytest.raises(ValueError, match="empty"):
-        mag.choose_scale(POINTS, lambda t: t, scales=[])
-    with pytest.raises(ValueError, match="coincide"):
-        mag.choose_scale(np.ones((3, 2)), "growth")
-
-
-# ---- dimension, and points added, removed, tried
-
-
-@pytest.mark.parametrize("solver", [None, mag.ConjugateGradient(), mag.LU()], ids=str)
-def test_dimension_is_the_slope_of_the_magnitude_function(solver):
-    points = np.random.default_rng(0).normal(size=(40, 3))
-    for t in (1e-3, 0.5, 20.0):
-        up, down = mag.magnitude(points, [t * 1.0001, t / 1.0001])
-        slope = np.log(up / down) / (2 * np.log(1.0001))
-        assert mag.magnitude_dimension(points, t, solver=solver) == pytest.approx(slope, rel=1e-4)
-    assert mag.magnitude_dimension(points, [0.5, 2.0]).shape == (2,)
-
-
-def test_dimension_differentiates():
-    points = torch.from_numpy(np.random.default_rng(0).normal(size=(7, 2))).requires_grad_()
-    scale = torch.tensor(0.6, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(mag.magnitude_dimension, (points, scale))
-
-
-def test_dimension_of_unconnected_parts():
-    inf = float("inf")
-    D = np.array([[0, 1, inf], [1, 0, inf], [inf, inf, 0]])
-    q = np.exp(-1.0)
-    expected = 2 * q / (1 + q) ** 2 / (1 + 2 / (1 + q))
-    assert mag.magnitude_dimension(D, metric="precomputed") == pytest.approx(expected, rel=1e-12)
-    t = torch.tensor(1.0, dtype=torch.float64, requires_grad=True)
-    (slope,) = torch.autograd.grad(
-        mag.magnitude_dimension(torch.from_numpy(D), t, metric="precomputed"), t
-    )
-    assert torch.isfinite(slope)
-
-
-@pytest.mark.parametrize("metric", ["euclidean", "cityblock"])
-def test_adding_and_removing_in_any_order(metric):
-    rng = np.random.default_rng(1)
-    points = rng.normal(size=(60, 2)) * 2
-    space = mag.WeightedSpace(points, 0.7, metric=metric)
-    for step in range(12):
-        if step % 3 == 0:
-            new = rng.normal(size=(5, 2)) * 3
-            points, space = np.vstack([points, new]), space.add(new)
-        else:
-            index = rng.choice(len(points), 9, replace=False)
-            index[0] -= len(points)  # counted from the end
-            points, space = np.delete(points, index, 0), space.remove(index)
-        np.testing.assert_allclose(space.points, points)
-        np.testing.assert_allclose(
-            space.weighting, mag.weighting(points, 0.7, metric=metric), atol=1e-10
-        )
-        assert len(space) == len(points) and space.magnitude == pytest.approx(space.weighting.sum())
-    assert f"n={len(points)}" in repr(space)
-
-
-def test_deficit_is_zero_on_the_points_and_one_far_away():
-    points = np.random.default_rng(1).normal(size=(50, 2))
-    space = mag.WeightedSpace(points).remove([3, 4])
-    np.testing.assert_allclose(space.deficit(space.points), 0, atol=1e-12)
-    assert np.abs(space.deficit(points[3:5])).min() > 1e-6 and space.deficit(
-        [[100.0, 0.0]]
-    ) == pytest.approx(1)
-    tensor = space.deficit(torch.from_numpy(points).float())
-    assert isinstance(tensor, torch.Tensor) and tensor.shape == (50,)
-    back = space.add(points[3:5])  # points that were there before
-    assert back.magnitude == pytest.approx(mag.magnitude(points))
-
-
-def test_weighted_space_refuses():
-    points = np.random.default_rng(1).normal(size=(10, 2))
-    space = mag.WeightedSpace(points)
-    with pytest.raises(ValueError, match="coincide"):
-        mag.WeightedSpace(np.vstack([points, points[:1]]))
-    with pytest.raises(ValueError, match="coincide"):
-        space.add(points[:1])
-    with pytest.raises(ValueError, match="2 coordinate"):
-        space.deficit([[1.0]])
-    with pytest.raises(ValueError, match="NaN"):
-        space.add([[np.nan, 0.0]])
-    with pytest.raises(IndexError, match="between 0 and 9"):
-        space.remove([10])
-    with pytest.raises(ValueError, match="no space"):
-        space.remove(range(10))
-    with pytest.raises(ValueError, match="coordinates"):
-        mag.WeightedSpace(mag.distance_matrix(points), metric="precomputed")
-    with pytest.raises(ValueError, match="detach"):
-        mag.WeightedSpace(torch.from_numpy(points).requires_grad_())
 
 
 # ---- the choice of solver
@@ -697,10 +408,9 @@ def test_many_points_get_conjugate_gradients_and_the_message_says_why():
 
 
 def test_without_room_for_a_matrix_the_tiles_are_made_as_needed(monkeypatch):
-    module = importlib.import_module("magnitude_ae.weighting")
-    fast = importlib.import_module("magnitude_ae.fast_solvers")
-    for where in (module, fast):
-        monkeypatch.setattr(where, "free_bytes", lambda device: 1000)
+    for name in ("choice", "conjugate_gradients"):
+        module = importlib.import_module(f"magnitude_ae.solvers.{name}")
+        monkeypatch.setattr(module, "free_bytes", lambda device: 1000)
     points = np.random.default_rng(0).normal(size=(300, 2)) * 5
     answer = mag.solve(points)
     assert "does not fit" in answer.message and answer.converged and answer.residual <= 1e-8

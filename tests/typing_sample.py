@@ -1,4 +1,7 @@
-"""A user's script, for the type checker alone: `mypy` reads it strictly (tests/test_typing.py), nobody runs it."""
+"""A user's script, for the type checker alone: mypy reads it strictly, nobody runs it.
+
+pyproject.toml says what strictly means; tests/test_typing.py calls mypy.
+"""
 
 from pathlib import Path
 

@@ -1,4 +1,7 @@
-"""`python tools/quick_start.py K` prints the K-th sh block of README.md's Quick start, counted from 1."""
+"""`python tools/quick_start.py K` prints the K-th sh block of README.md's Quick start.
+
+They are counted from 1.
+"""
 
 import re
 import sys

@@ -1,6 +1,8 @@
-"""Takes widgets out of a notebook's outputs and leaves their stills: a widget without its kernel is a line of broken text.
+"""Takes widgets out of a notebook's outputs and leaves their stills.
 
-python tools/strip_widgets.py nbs/90_explore.ipynb
+A widget without its kernel is a line of broken text. After running a notebook with explorers:
+
+python tools/strip_widgets.py nbs/19_looking_around.ipynb
 """
 
 import sys

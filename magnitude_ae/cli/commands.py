@@ -240,7 +240,8 @@ def weighting(
     as_json: _Json = False,
 ) -> None:
     "Compute the weighting of the points in FILE: high on the boundary, low inside."
-    from magnitude_ae.weighting import choose_scale, solve
+    from magnitude_ae.scale import choose_scale
+    from magnitude_ae.weighting import solve
 
     if out:
         check_writable(out, force)
@@ -284,7 +285,8 @@ def magnitude(
     as_json: _Json = False,
 ) -> None:
     "Compute the magnitude of the points in FILE: their effective number, which grows with scale."
-    from magnitude_ae.weighting import choose_scale, magnitude_function
+    from magnitude_ae.functions import magnitude_function
+    from magnitude_ae.scale import choose_scale
 
     if scale and curve:
         raise ValueError("--curve chooses the scales; leave out --scale")

@@ -1,8 +1,8 @@
 """The report's experiments: what they are, what came out of them, and its figures made again.
 
-    from magnitude_ae.reproduce import Experiment, run_or_load
+from magnitude_ae.reproduce import Experiment, run_or_load
 
-    result, arrays = run_or_load(Experiment("ball", seed=1), "results/experiments")
+result, arrays = run_or_load(Experiment("ball", seed=1), "results/experiments")
 """
 
 from magnitude_ae.reproduce.experiments import (
