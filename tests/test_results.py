@@ -61,6 +61,8 @@ def study_23():
     for recipe in STRATEGIES:
         if recipe != "falling λ":
             yield Experiment("MNIST", recipe, 0)
+    yield Experiment("Swiss roll", "cells", n_points=4000)
+    yield Experiment("Swiss roll", "default", n_points=4000, max_epochs=150)
 
 
 def study_24():
@@ -205,6 +207,268 @@ def test_stored_numbers_come_out_of_stored_arrays(experiment):
     for method, row in result["table"].items():
         again = mag.boundary_correlation(points, arrays[method], scale)
         assert abs(again - row["rho"]) < 1e-3  # embeddings are stored in float32
+
+
+# ---- what the studies conclude from them
+
+NEW, TRAINED = "new, within the whole", "trained, within the whole"
+
+
+def values(measure, task, recipe="default", of="Magnitude AE", n_seeds=5, **changes):
+    "A measure of every seed: of a method, or of new or trained points within the whole."
+    found = []
+    for seed in range(n_seeds):
+        if of in others:
+            result, _ = stored(Baselines(task, seed, methods=others), folder)
+        else:
+            result, _ = stored(Experiment(task, recipe, seed, **changes), folder)
+        found.append((result["table"] | result.get("held_out", {}))[of][measure])
+    return np.array(found)
+
+
+def mean(*args, **options):
+    return values(*args, **options).mean()
+
+
+LEAST = {"Swiss roll": 0.99, "sphere": 0.985, "ball": 0.60}  # ρ of the points trained on
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_the_defaults_exceed_the_report_and_its_recipe(shape):
+    rho = mean("rho", shape)
+    assert rho > LEAST[shape] > TASKS[shape].report_rho["Magnitude AE"]
+    by_report = mean("rho", shape, "report")
+    assert TASKS[shape].report_rho["Magnitude AE"] - 0.01 < by_report < rho
+    trust = mean("trustworthiness", shape)
+    assert trust > mean("trustworthiness", shape, "report") - 0.002
+    assert mean("reconstruction error", shape) < mean("reconstruction error", shape, "report")
+
+
+@pytest.mark.parametrize("method", others)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_no_other_method_comes_as_near_on_the_points_trained_on(shape, method):
+    assert mean("rho at best scale", shape, of=method) < mean("rho", shape) - 0.12
+
+
+@pytest.mark.parametrize(
+    "shape, least, most", [("Swiss roll", 0.9, 1), ("sphere", 0.8, 1), ("ball", 0.4, 0.5)]
+)
+def test_how_much_of_rho_new_points_keep(shape, least, most):
+    assert least < mean("rho", shape, of=NEW) / mean("rho", shape, of=TRAINED) < most
+
+
+def test_on_the_ball_boundary_is_traded_for_neighbours():
+    "Up to λ = 100 ρ rises, at 300 it is lower again; new points gain all the way."
+    steps = (0.0, 3.0, 10.0, None, 30.0, 100.0, 300.0)  # None: the default, 20
+
+    def at(measure, of="Magnitude AE"):
+        return [mean(measure, "ball", of=of, weighting_coefficient=step) for step in steps]
+
+    rho, new = at("rho"), at("rho", NEW)
+    assert (np.diff(rho[:-1]) > 0).all()
+    assert rho[-1] < rho[-2]
+    assert (np.diff(new) > 0).all()
+    assert (np.diff(at("trustworthiness")) < 0).all()
+    by_report = mean("rho", "ball", "report", of=NEW)
+    assert new[3] < by_report < new[5], "above it only where λ is 100 or more"
+
+
+def roll(measure, of="Magnitude AE", **changes):
+    "A measure of the shorter trainings on the Swiss roll, seed by seed."
+    return values(measure, "Swiss roll", of=of, max_epochs=300, **changes)
+
+
+COSTS = (0.0, 1.0, 5.0, 10.0, 15.0, 20.0)
+
+
+def over_coefficients(measure, of="Magnitude AE"):
+    return {c: roll(measure, of, weighting_coefficient=c) for c in COSTS}
+
+
+def test_what_lambda_costs():
+    error, weigh = over_coefficients("reconstruction error"), over_coefficients("weighting loss")
+    assert (error[5.0] < error[0.0]).sum() == 4
+    assert 0.7 < error[5.0].mean() / error[0.0].mean() < 0.8
+    assert error[0.0].max() < 0.0013
+    assert all(error[c].mean() > 2 * error[0.0].mean() for c in (10.0, 15.0, 20.0))
+    assert (error[10.0] < 0.001).sum() == 2
+    assert (error[10.0] > 0.0028).sum() == 3
+    means = [weigh[c].mean() for c in COSTS]
+    assert (np.diff(means) < 0).all()
+    assert weigh[0.0].mean() > 20 * weigh[5.0].mean()
+    assert 0.7 < weigh[20.0].mean() / weigh[5.0].mean() < 0.8
+
+
+def test_what_lambda_gains():
+    rho = [found.mean() for found in over_coefficients("rho").values()]
+    new = {c: found.mean() for c, found in over_coefficients("rho", NEW).items()}
+    trust = over_coefficients("trustworthiness")
+    assert (np.diff(rho) > 0).all()
+    assert 0.965 < rho[1] < rho[-1] < 0.992
+    assert all(0.945 < new[c] < 0.97 for c in COSTS[1:])
+    assert max(new, key=new.get) == 5
+    assert all(trust[c].mean() > 0.999 for c in COSTS[1:])
+
+
+SCALES = tuple(2.0**k for k in range(-5, 6))
+
+
+def test_the_loss_does_not_tell_the_scale():
+    losses = {
+        t: roll("reconstruction error", scale=t) + 20 * roll("weighting loss", scale=t)
+        for t in SCALES
+    }
+    rho = {t: roll("rho", scale=t) for t in SCALES}
+    for seed in seeds:
+        assert min(SCALES, key=lambda t: losses[t][seed]) == 32
+        assert max(SCALES, key=lambda t: rho[t][seed]) == 16
+    assert losses[32].mean() < max(found.mean() for found in losses.values()) / 9
+    assert rho[16].mean() > 0.998
+
+
+def test_the_spread_of_weights_depends_on_the_scale():
+    spread, level, missed = {}, {}, {}
+    for t in SCALES:
+        weights = [
+            stored(Experiment("Swiss roll", seed=s, scale=t, max_epochs=300), folder)[1][
+                "weighting"
+            ]
+            for s in seeds
+        ]
+        each = np.array([np.abs(w - np.median(w)).mean() for w in weights])
+        spread[t], level[t] = each.mean(), np.mean(weights)
+        missed[t] = (roll("weighting loss", scale=t) / each).mean()
+    assert max(spread, key=spread.get) == 4
+    assert spread[4] > 9 * spread[32]
+    assert spread[32] < 1.01 * min(spread.values())
+    assert level[2**-5] < 0.002
+    assert spread[2**-5] > 10 * level[2**-5]
+    assert min(missed, key=missed.get) in (8, 16)
+    assert max(missed[8], missed[16]) < 0.06
+    assert missed[2**-5] > 0.75
+
+
+@pytest.mark.parametrize("task", ["Swiss roll", "ball"])
+def test_total_losses_of_the_strategies(task):
+    "At λ = 20: joint, then the default, then the report's recipe; taking turns comes last."
+    total = {
+        recipe: mean("reconstruction error", task, recipe)
+        + 20 * mean("weighting loss", task, recipe)
+        for recipe in STRATEGIES
+    }
+    assert total["joint"] < total["default"] < total["report"]
+    assert max(total, key=total.get) == "predictor-corrector"
+
+
+def test_what_taking_turns_reaches():
+    for task, n_seeds in (("Swiss roll", 5), ("ball", 5), ("MNIST", 1)):
+        reached = {
+            recipe: mean("rho", task, recipe, n_seeds=n_seeds)
+            for recipe in STRATEGIES
+            if (task, recipe) != ("MNIST", "falling λ")
+        }
+        assert min(reached, key=reached.get) == "predictor-corrector"
+    assert mean("rho", "Swiss roll", "predictor-corrector") > 0.9
+    assert mean("rho", "ball", "predictor-corrector") < 0.5 * mean("rho", "ball")
+
+
+def test_on_the_ball_holes_cost_neighbours():
+    trust = mean("trustworthiness", "ball")
+    for recipe in ("joint", "falling λ"):
+        assert mean("rho", "ball", recipe) > mean("rho", "ball")
+        assert mean("trustworthiness", "ball", recipe) < trust
+
+
+def digits(measure, recipe="default", of="Magnitude AE"):
+    return mean(measure, "MNIST", recipe, of=of, n_seeds=3 if recipe == "default" else 2)
+
+
+def test_digits():
+    assert digits("rho") > 0.95
+    assert abs(digits("rho", "report") - TASKS["MNIST"].report_rho["Magnitude AE"]) < 0.01
+    assert digits("trustworthiness") >= digits("trustworthiness", "report")
+    assert digits("reconstruction error") <= digits("reconstruction error", "report")
+    best = max(digits("rho at best scale", of=method) for method in others)
+    assert digits("rho") - best > 0.3, "on the digits trained on"
+    for recipe in ("default", "report"):
+        kept = digits("rho", recipe, NEW) / digits("rho", recipe, TRAINED)
+        assert 0.7 < kept < 0.9
+
+
+def test_of_the_scales_tried_the_reports_trains_best():
+    rho = {}
+    for scale in (0.1, 0.2, 0.4, 0.6, 0.8):
+        changes = {"scale": scale, "n_points": 1000, "max_epochs": 50}
+        rho[scale] = mean("rho", "MNIST", n_seeds=1, **changes)
+    assert max(rho, key=rho.get) == 0.6
+
+
+# ---- what the study of scaling concludes
+
+
+@pytest.fixture(scope="module")
+def scaling():
+    "(cloud, solver, n) -> what was measured."
+    text = (root / "results" / "benchmarks" / "scaling.json").read_text()
+    items = json.loads(text)["items"]
+    assert not [item for item in items if "failed" in item]
+    return {(item["cloud"], item["solver"], item["n"]): item for item in items}
+
+
+def test_how_time_grows(scaling):
+    def seconds(cloud, solver, n):
+        item = scaling[cloud, solver, n]
+        return item["forward"] + item["backward"]
+
+    assert seconds("2-D", "CG", 300_000) < 60
+    assert seconds("2-D", "CG", 60_000) < 30
+    assert seconds("2-D", "CG", 20_000) < 0.15 * seconds("2-D", "Cholesky", 20_000)
+    assert seconds("2-D", "CG, tiles", 60_000) > 4 * seconds("2-D", "CG", 60_000)
+    assert seconds("3-D", "CG, tiles", 60_000) > 1.5 * seconds("3-D", "CG", 60_000)
+    assert seconds("2-D", "HODLR", 20_000) < 0.6 * seconds("2-D", "Cholesky", 20_000)
+    assert seconds("2-D", "HODLR", 1000) > seconds("2-D", "Cholesky", 1000)
+    for n in (1000, 4000):
+        assert seconds("3-D", "HODLR", n) > 1.5 * seconds("3-D", "Cholesky", n)
+    for cloud, solver, n in scaling:
+        if (cloud, solver) == ("2-D", "HODLR"):
+            assert seconds("2-D", "HODLR", n) > seconds("2-D", "CG", n)
+    wide = scaling["784-D", "CG", 30_000]["forward"]
+    assert wide < 0.35 * scaling["784-D", "Cholesky", 30_000]["forward"]
+
+
+def test_how_memory_grows(scaling):
+    peak = {
+        (solver, n): item["peak_bytes"]
+        for (cloud, solver, n), item in scaling.items()
+        if cloud == "2-D"
+    }
+    assert peak["CG", 20_000] < 0.5e9
+    assert peak["CG", 60_000] < 1e9
+    assert peak["CG, evaluated", 60_000] < peak["CG", 60_000] / 2
+
+
+def test_residuals(scaling):
+    for (_, solver, _), item in scaling.items():
+        if solver == "CG":
+            assert item["residual"] <= 1e-6
+        if solver in ("Cholesky", "HODLR"):
+            assert item["residual"] < 3e-6
+
+
+def test_beside_other_libraries():
+    peers = json.loads((root / "results" / "benchmarks" / "peers.json").read_text())
+    items = {(item["n"], item["solver"]): item for item in peers["items"] if "seconds" in item}
+    ours = {n: items[n, "ours, default"] for n in (1000, 5000, 20_000)}
+    assert all(item["residual"] < 1e-10 for item in ours.values())
+    assert items[1000, "SciPy, cho_solve"]["seconds"] < ours[1000]["seconds"]
+    assert ours[5000]["seconds"] < 0.6 * items[5000, "SciPy, cho_solve"]["seconds"]
+    rival = items[20_000, "gpytorch, float32, tol 1e-5"]
+    assert ours[20_000]["seconds"] < 0.5 * rival["seconds"]
+    for key in ("seconds", "residual"):
+        assert items[5000, "ours, HODLR"][key] < items[5000, "george, tol 1e-8"][key]
+    for (n, solver), item in items.items():
+        if n > 1000 and not solver.startswith(("ours", "SciPy")):
+            assert item["residual"] > 1e-10, "no other iterative solver came as far"
 
 
 # ---- the README

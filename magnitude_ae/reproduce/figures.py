@@ -240,7 +240,7 @@ def reproduce_parameters(
     figure = figure_three(by_coefficient, by_scale)
     return _finish(out, pd.concat([by_coefficient, by_scale]), {"figure3": figure})
 
-# %% ../../nbs/122_report_figures.ipynb #dec43502
+# %% ../../nbs/122_report_figures.ipynb #a493d076
 STRATEGIES = ("report", "joint", "default", "predictor-corrector", "falling λ", "cells")
 
 
@@ -277,10 +277,12 @@ def figure_strategies(
     "Losses and ρ against seconds of training, a line for each strategy."
     from matplotlib import pyplot
 
+    colours = {name: f"C{k}" for k, name in enumerate(STRATEGIES)}  # the same in every figure
     figure, axes = pyplot.subplots(1, 3, figsize=(11, 3.2), layout="constrained")
     for ax, column in zip(axes, TRACE[2:], strict=True):
         for name, (_, arrays) in outcomes.items():
-            ax.plot(arrays["trace seconds"], arrays[f"trace {column}"], label=name, lw=1.2)
+            style = {"label": name, "lw": 1.2, "color": colours.get(name)}
+            ax.plot(arrays["trace seconds"], arrays[f"trace {column}"], **style)
         ax.set(xlabel="seconds of training", ylabel=column.replace("_", " "), yscale="log")
     axes[2].set(ylabel="ρ", yscale="linear")
     axes[0].legend(fontsize=7)
