@@ -1637,8 +1637,6 @@ d = { 'settings': {'doc_baseurl': '', 'doc_host': '', 'git_url': '', 'lib_path':
                                          'magnitude_ae.strategies._check_settings': ( 'strategies.html#_check_settings',
                                                                                       'magnitude_ae/strategies.py'),
                                          'magnitude_ae.strategies._checked': ('strategies.html#_checked', 'magnitude_ae/strategies.py'),
-                                         'magnitude_ae.strategies.check_positive': ( 'strategies.html#check_positive',
-                                                                                     'magnitude_ae/strategies.py'),
                                          'magnitude_ae.strategies.default_strategy': ( 'strategies.html#default_strategy',
                                                                                        'magnitude_ae/strategies.py')},
             'magnitude_ae.training.callbacks': { 'magnitude_ae.training.callbacks.BestState': ( 'callbacks.html#beststate',
