@@ -20,6 +20,7 @@ from ..baselines import baselines
 from ..checks import check_choice
 from ..datasets import ball, mnist, sphere, swiss_roll
 from ..evaluation import compare_embeddings, correlation, evaluate_held_out
+from ..losses import reconstruction_loss, weighting_loss
 from magnitude_ae.strategies import (
     BurnIn,
     Cells,
@@ -27,8 +28,6 @@ from magnitude_ae.strategies import (
     Phase,
     PredictorCorrector,
     default_strategy,
-    reconstruction_loss,
-    weighting_loss,
 )
 from ..training import Training
 from ..weighting import weighting
