@@ -10,7 +10,7 @@ import magnitude_ae as mag
 from magnitude_ae.products.protocol import Cost, Gradient, multiply, similar
 from magnitude_ae.products.tiled import TiledProduct
 from magnitude_ae.solvers import Answer, Factor, Solver
-from magnitude_ae.space import finite_metric_space
+from magnitude_ae.space import DISTANCES, finite_metric_space
 
 
 class RowProduct:
@@ -63,9 +63,10 @@ class RichardsonFactor(Factor):
         v = torch.zeros_like(b) if start is None else start
         for n_steps in range(self.solver.max_steps + 1):
             r = b - self.product @ v
-            seen = (r.norm() / b.norm()).item()
-            if seen <= self.tolerance / 2 or n_steps == self.solver.max_steps:
-                return Answer(v, n_steps, seen, gave_up=n_steps == self.solver.max_steps)
+            seen = (r.norm(dim=0) / b.norm(dim=0)).max().item()
+            done = seen <= self.tolerance / 2
+            if done or n_steps == self.solver.max_steps:
+                return Answer(v, n_steps, seen, gave_up=not done)
             v = v + self.precondition(r)
 
 
@@ -115,3 +116,48 @@ def test_it_guides_conjugate_gradients():
 def test_when_it_gives_up_it_says_so():
     with pytest.warns(RuntimeWarning, match="residual is .* above .*Richardson"):
         mag.weighting(points_of(), 0.05, solver=Richardson(max_steps=3))
+
+
+class Chebyshev(torch.autograd.Function):
+    "The largest difference of coordinates, differentiable any number of times."
+
+    @staticmethod
+    def forward(ctx, x, y):
+        difference = x[:, None] - y
+        size, axis = difference.abs().max(-1)
+        ctx.save_for_backward(difference.gather(2, axis[..., None])[..., 0].sign(), axis)
+        ctx.d = x.shape[1]
+        return size
+
+    @staticmethod
+    def backward(ctx, gradient):
+        sign, axis = ctx.saved_tensors
+        along = torch.nn.functional.one_hot(axis, ctx.d) * (gradient * sign)[..., None]
+        return along.sum(1), -along.sum(0)
+
+
+@pytest.mark.parametrize("n", [7, 700])
+def test_a_metric_of_ones_own_is_used_everywhere(monkeypatch, n):
+    "Not only for the matrix: in 0.2's first draft products took it for the Euclidean one."
+    points = points_of(n)
+    expected = mag.weighting(points, 1.0, metric="chebyshev")  # scikit-learn's, without gradient
+    monkeypatch.setitem(DISTANCES, "chebyshev", Chebyshev)
+    torch.testing.assert_close(mag.weighting(points, 1.0, metric="chebyshev"), expected)
+    for solver in (mag.LU(), mag.ConjugateGradient()):
+        found = mag.weighting(points, 1.0, metric="chebyshev", solver=solver)
+        torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-7)
+    torch.testing.assert_close(
+        mag.spread(points, metric="chebyshev"),
+        (1 / mag.similarity_matrix(points, metric="chebyshev").sum(1)).sum(),
+    )
+
+
+def test_a_metric_of_ones_own_differentiates(monkeypatch):
+    monkeypatch.setitem(DISTANCES, "chebyshev", Chebyshev)
+    points = points_of(6).requires_grad_()
+
+    def weighting(x):
+        return mag.weighting(x, 0.3, metric="chebyshev")
+
+    assert gradcheck(weighting, (points,))
+    assert gradgradcheck(weighting, (points,), atol=1e-5)

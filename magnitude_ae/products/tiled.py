@@ -15,7 +15,13 @@ import torch
 
 from ..arrays import empty_vector
 from .protocol import Cost, Gradient, Wanted
-from ..space import DIRECT_DIMENSIONS, FiniteMetricSpace, halve, require_dense
+from magnitude_ae.space import (
+    DIRECT_DIMENSIONS,
+    EVALUATED,
+    FiniteMetricSpace,
+    halve,
+    require_dense,
+)
 
 # %% ../../nbs/112_tiles.ipynb #3f069cdd
 Tile = tuple[slice, slice]  # rows and columns
@@ -147,7 +153,9 @@ def _by_product(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
 
 
 def tile_distances(space: FiniteMetricSpace) -> TileDistances:
-    "The fastest way to distances of tiles of a space with coordinates, without gradients."
+    "The fastest way to distances of tiles, without gradients. `ValueError` for other metrics."
+    if space.metric not in EVALUATED:
+        raise ValueError(f"metric {space.metric!r} is not evaluated in tiles; give its distances")
     x = space.data.detach()
     few = x.shape[1] <= FEW_DIMENSIONS
     return FewCoordinates(x, space.metric) if few else ManyCoordinates(x, space.metric)

@@ -66,7 +66,7 @@ class Answer:
 
     value: torch.Tensor  # (n,) or (n, k)
     n_steps: int  # of refinement or iteration after the first answer
-    residual: float  # as seen in working precision; NaN where nobody looked
+    residual: float  # as seen in working precision, the largest over columns; NaN: not looked at
     gave_up: bool = False  # whether the steps ran out
 
 

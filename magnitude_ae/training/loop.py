@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 from tqdm.auto import tqdm
@@ -222,7 +223,8 @@ def _run_phase(training: Training, phase: Phase, bar: tqdm) -> None:
         if progress.n_failed >= _MOST_FAILURES:
             training.stop(Stopped.FAILED)
         for callback in training.callbacks:
-            if callback(training) is True:
+            answer = callback(training)
+            if isinstance(answer, (bool, np.bool_)) and answer:  # NumPy has a True of its own
                 training.stop(Stopped.CALLBACK)
         if training.stopped:
             return
