@@ -184,8 +184,6 @@ def test_the_mouse_drags_the_slider(explorer):
 
 def test_points_are_chosen(explorer, shot):
     scale = explorer("scale")
-    until(lambda: slider_and_picture_agree(scale))
-    time.sleep(1)  # the slider has come to rest: what it sent last has been answered
     for shape in ("Swiss roll", "disc"):
         changes(scale, partial(scale.locator("select").select_option, shape))
         until(lambda: slider_and_picture_agree(scale))  # two messages, one after the other

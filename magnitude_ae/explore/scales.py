@@ -175,7 +175,9 @@ class ScaleExplorer(Explorer[Stop]):
                 self.slider.min = self.space.low
                 self.slider.max = self.space.high
                 self.slider.step = self.space.step
-                self.slider.value = self.space.opening
+            # A message of its own: in one with the range, the browser might set the value first,
+            # and round what it shows to the steps of the points before.
+            self.slider.value = self.space.opening
 
 # %% ../../nbs/104_explore_scale.ipynb #11eeab16
 def _thousand_digits() -> np.ndarray:
