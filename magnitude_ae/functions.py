@@ -9,7 +9,7 @@ __all__ = ['QuickMagnitudes', 'scale_range', 'MagnitudeFunction', 'magnitude_fun
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -23,6 +23,9 @@ from .solvers.choice import MANY
 from .solvers.dense import lower_factor, substitute
 from .space import distinct
 from .weighting import scales_of, warn_all, weighed
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 # %% ../nbs/110_functions.ipynb #a0757d3d
 class QuickMagnitudes:
@@ -156,7 +159,7 @@ class MagnitudeFunction:
     def __iter__(self) -> Iterator[Any]:
         return iter((self.scales, self.values))
 
-    def plot(self, ax: Any = None, **kwargs: Any) -> Any:
+    def plot(self, ax: "Axes | None" = None, **kwargs: Any) -> "Axes":
         "Axes with the function and its two limits."
         from magnitude_ae import plots
 

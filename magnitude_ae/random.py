@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from sklearn.utils import check_random_state
 from torch import nn
+from torch._ops import OpOverload
 from torch.utils._python_dispatch import TorchDispatchMode
 
 # %% ../nbs/82_random.ipynb #1d1a69cb
@@ -64,7 +65,7 @@ def _device_of(args: tuple, kwargs: dict) -> str:
     return tensors[0].device.type if tensors else "cpu"
 
 
-def _seeded(func: Any) -> Any:
+def _seeded(func: OpOverload) -> OpOverload:
     "The variant of an operation that takes a generator."
     if any(argument.name == "generator" for argument in func._schema.arguments):
         return func

@@ -16,7 +16,6 @@ from pathlib import Path
 from queue import Empty, Queue
 from threading import Thread
 from types import ModuleType
-from typing import Any
 from urllib.request import Request, urlopen
 
 import numpy as np
@@ -174,7 +173,7 @@ def download(
 _CANNOT_BE_HAD = (OSError, RuntimeError, ImportError)  # what a download may raise
 
 
-def _folder(root: Any) -> Path | None:
+def _folder(root: str | os.PathLike[str] | None) -> Path | None:
     "The folder, or None when there is none. Raises `TypeError` or `ValueError`."
     if root is None or (isinstance(root, str) and not root):
         return None
