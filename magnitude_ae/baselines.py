@@ -18,7 +18,7 @@ from sklearn.preprocessing import StandardScaler
 
 from .arrays import as_tensor
 from .checks import check_choice, check_finite
-from .random import seed_of
+from .random import Seed, seed_of
 
 # %% ../nbs/120_baselines.ipynb #d60f9584
 def _pca(points: np.ndarray, seed: int) -> np.ndarray:
@@ -50,10 +50,8 @@ METHODS: dict[str, Callable[[np.ndarray, int], np.ndarray]] = {
 
 def baselines(
     points: Any,  # (n, d)
-    random_state: Any = None,  # an int or a NumPy generator; None: fresh
-    methods: str
-    | Iterable[str]
-    | None = None,  # some of "PCA", "t-SNE", "UMAP"; None: all that are installed
+    random_state: Seed = None,  # an int or a NumPy generator; None: fresh
+    methods: str | Iterable[str] | None = None,  # some of `METHODS`; None: all that are installed
 ) -> dict[str, np.ndarray]:  # name -> (n, 2)
     """The embeddings to compare with: PCA (standardised columns), t-SNE and UMAP at their defaults.
 

@@ -22,7 +22,8 @@ import numpy as np
 import torch
 
 from ..checks import check_choice, check_count
-from .shapes import Seed, generator_of
+from .shapes import generator_of
+from ..random import Seed
 
 # %% ../../nbs/86_images.ipynb #5f07298b
 def digits(

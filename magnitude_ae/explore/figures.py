@@ -43,8 +43,8 @@ def _histogram(
     "Draws how many points have which weight."
     _, edges, _ = ax.hist(weights, bins=_N_BINS, range=_ends(weights))
     half = (edges[1] - edges[0]) / 2
-    for bar, edge in zip(ax.patches, edges[:-1], strict=True):
-        bar.set_facecolor(colours.cmap(colours.norm(edge + half)))
+    for bar, colour in zip(ax.patches, colours.to_rgba(edges[:-1] + half), strict=True):
+        bar.set_facecolor(colour)
     title = f"weights {weights.min():.2g} to {weights.max():.2g}"
     ax.set(xlabel="weight", ylabel="points", title=title)
     ax.spines[["top", "right"]].set_visible(False)

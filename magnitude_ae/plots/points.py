@@ -168,10 +168,7 @@ def coloring_of(
     label: str = "weighting",  # text beside the colour bar
     cmap: str | Colormap | None = None,  # name or Colormap; None is `weighting_colormap()`
     limits: tuple[float, float] | None = None,  # ends of the colour scale; None takes percentiles
-    percentiles: tuple[float, float] = (
-        1,
-        99,
-    ),  # that become the ends of the colour scale
+    percentiles: tuple[float, float] = (1, 99),  # that become the ends of the colour scale
 ) -> Coloring:
     """The way to colour the points.
 
@@ -225,10 +222,7 @@ def scatter(
     label: str = "weighting",  # text beside the colour bar
     cmap: str | Colormap | None = None,  # colour map; None is `weighting_colormap()`
     limits: tuple[float, float] | None = None,  # ends of the colour scale; None takes percentiles
-    percentiles: tuple[float, float] = (
-        1,
-        99,
-    ),  # that become the ends of the colour scale
+    percentiles: tuple[float, float] = (1, 99),  # that become the ends of the colour scale
     size: float | None = None,  # area of a dot in points²; None chooses by n and the room
     colorbar: bool = True,  # whether to draw the colour bar or the legend
 ) -> Axes:
