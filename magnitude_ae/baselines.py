@@ -51,7 +51,7 @@ METHODS: dict[str, Callable[[np.ndarray, int], np.ndarray]] = {
 def baselines(
     points: Any,  # (n, d)
     random_state: Seed = None,  # an int or a NumPy generator; None: fresh
-    methods: str | Iterable[str] | None = None,  # some of `METHODS`; None: all that are installed
+    methods: str | Iterable[str] | None = None,  # of "PCA", "t-SNE", "UMAP"; None: all installed
 ) -> dict[str, np.ndarray]:  # name -> (n, 2)
     """The embeddings to compare with: PCA (standardised columns), t-SNE and UMAP at their defaults.
 
