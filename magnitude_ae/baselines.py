@@ -6,7 +6,7 @@
 __all__ = ['METHODS', 'baselines']
 
 # %% ../nbs/120_baselines.ipynb #59cfa3d3
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from importlib.util import find_spec
 from typing import Any
 
@@ -18,7 +18,7 @@ from sklearn.preprocessing import StandardScaler
 
 from .arrays import as_tensor
 from .checks import check_choice, check_finite
-from .random import seed_of
+from .random import Seed, seed_of
 
 # %% ../nbs/120_baselines.ipynb #d60f9584
 def _pca(points: np.ndarray, seed: int) -> np.ndarray:
@@ -50,8 +50,8 @@ METHODS: dict[str, Callable[[np.ndarray, int], np.ndarray]] = {
 
 def baselines(
     points: Any,  # (n, d)
-    random_state: Any = None,  # an int or a NumPy generator; None: fresh
-    methods: Any = None,  # some of "PCA", "t-SNE", "UMAP"; None: all that are installed
+    random_state: Seed = None,  # an int or a NumPy generator; None: fresh
+    methods: str | Iterable[str] | None = None,  # of "PCA", "t-SNE", "UMAP"; None: all installed
 ) -> dict[str, np.ndarray]:  # name -> (n, 2)
     """The embeddings to compare with: PCA (standardised columns), t-SNE and UMAP at their defaults.
 
@@ -71,7 +71,7 @@ def baselines(
     return {name: np.asarray(METHODS[name](x, seed), dtype=np.float64) for name in names}
 
 
-def _chosen(methods: Any) -> list[str]:
+def _chosen(methods: str | Iterable[str] | None) -> list[str]:
     "The names of the methods asked for."
     if methods is None:
         return [name for name in METHODS if name != "UMAP" or find_spec("umap")]

@@ -9,7 +9,7 @@ __all__ = ['check_number', 'check_count', 'check_choice', 'check_example', 'chec
 import math
 import numbers
 from collections.abc import Collection
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -103,12 +103,15 @@ def check_choice(
     return value
 
 # %% ../nbs/80_checks.ipynb #0993119e
+_Passed = TypeVar("_Passed")
+
+
 def check_example(
     name: str,  # of the argument
-    value: Any,  # what was passed for it
+    value: _Passed,  # what was passed for it
     method: str,  # that it must have
     example: str,  # something that has it
-) -> Any:
+) -> _Passed:
     "`value`, when it is an object with this method. Raises `TypeError` that shows an example."
     if isinstance(value, type) or not callable(getattr(value, method, None)):
         raise TypeError(f"{name} must be {example}, not {value!r}")
@@ -144,7 +147,7 @@ def check_finite(
 # %% ../nbs/80_checks.ipynb #9fcc0d85
 def check_scale(
     scale: Any,  # a positive number or a tensor holding one
-) -> Any:
+) -> float | torch.Tensor:
     """The scale as a Python float or a 0-d tensor.
 
     Raises `TypeError` or `ValueError` when it is not a positive finite number.

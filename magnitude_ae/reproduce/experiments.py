@@ -27,9 +27,10 @@ from magnitude_ae.strategies import (
     Joint,
     Phase,
     PredictorCorrector,
+    Strategy,
     default_strategy,
 )
-from ..training import Training
+from ..training import Callback, Training
 from ..weighting import weighting
 
 # %% ../../nbs/91_reproduce.ipynb #6681f6e1
@@ -92,38 +93,45 @@ TASKS = {
 SHAPES = ("Swiss roll", "sphere", "ball")
 
 # %% ../../nbs/91_reproduce.ipynb #ac0b2001
-def _as_it_comes(task: Task) -> dict[str, Any]:
+class _Settings(TypedDict, total=False):
+    "What a recipe asks of `MagnitudeAutoencoder`."
+
+    strategy: Strategy
+    weighting_coefficient: float
+
+
+def _as_it_comes(task: Task) -> _Settings:
     return {}
 
 
-def _as_in_the_report(task: Task) -> dict[str, Any]:
+def _as_in_the_report(task: Task) -> _Settings:
     return {"strategy": task.report, "weighting_coefficient": task.report_coefficient}
 
 
-def _joint(task: Task) -> dict[str, Any]:
+def _joint(task: Task) -> _Settings:
     return {"strategy": default_strategy(task.architecture).joint}
 
 
-def _predictor_corrector(task: Task) -> dict[str, Any]:
+def _predictor_corrector(task: Task) -> _Settings:
     if task.architecture == "convolutional":
         return {"strategy": PredictorCorrector(40, learning_rate=1e-3)}
     return {"strategy": PredictorCorrector()}
 
 
-def _falling(task: Task) -> dict[str, Any]:
+def _falling(task: Task) -> _Settings:
     "The default with a λ that starts four times as large."
     strategy = default_strategy(task.architecture)
     joint = cast(Joint, strategy.joint)
     return {"strategy": replace(strategy, joint=replace(joint, boost=4.0))}
 
 
-def _cells(task: Task) -> dict[str, Any]:
+def _cells(task: Task) -> _Settings:
     if task.architecture == "convolutional":
         return {"strategy": Cells(20, 100, 1e-3, n_epochs=60, learning_rate=2e-3)}
     return {"strategy": Cells(cell_size=300, halo=100)}
 
 
-RECIPES: dict[str, Callable[[Task], dict[str, Any]]] = {
+RECIPES: dict[str, Callable[[Task], _Settings]] = {
     "default": _as_it_comes,
     "report": _as_in_the_report,
     "joint": _joint,
@@ -254,7 +262,9 @@ class Experiment:
         points = task.points(n, random_state=self.seed)
         return points, task.points(n_new, random_state=1_000_000 + self.seed)
 
-    def model(self, progress: bool = False, callbacks: Sequence[Any] = ()) -> MagnitudeAutoencoder:
+    def model(
+        self, progress: bool = False, callbacks: Sequence[Callback] = ()
+    ) -> MagnitudeAutoencoder:
         "The estimator, not yet fitted."
         task = TASKS[self.task]
         settings = RECIPES[self.recipe](task)

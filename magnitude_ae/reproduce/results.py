@@ -116,7 +116,9 @@ def run_or_load(
     path = Path(folder) / f"{experiment.stem}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.unlink(missing_ok=True)
-    compact: Any = {name: np.asarray(array, dtype=np.float32) for name, array in arrays.items()}
+    compact: dict[str, Any] = {
+        name: np.asarray(array, dtype=np.float32) for name, array in arrays.items()
+    }
     with written_whole(path.with_suffix(".npz")) as name:
         np.savez_compressed(name, **compact)
     with written_whole(path) as name:
