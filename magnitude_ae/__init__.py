@@ -32,6 +32,7 @@ _NAMES = {  # name -> the module that defines it
         "functions": ("magnitude_dimension", "magnitude_function"),
         "scale": ("choose_scale",),
         "updates": ("WeightedSpace",),
+        "subsets": ("boundary_function",),
         "strategies": ("BurnIn", "Cells", "Joint", "PredictorCorrector"),
         "training": (
             "BestState",

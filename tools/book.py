@@ -67,7 +67,7 @@ TOPICS = (
     Topic(
         "Weighting and solvers",
         "Which point contributes how much? How is ζw = 1 solved, also for many points?",
-        (2, 3, 5, 6, 7, 8, 9, 27),
+        (2, 3, 5, 6, 7, 8, 9, 12, 27),
     ),
     Topic(
         "Architectures",
