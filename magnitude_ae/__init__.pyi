@@ -23,6 +23,7 @@ from .evaluation import density_divergence as density_divergence
 from .evaluation import evaluate_held_out as evaluate_held_out
 from .evaluation import trustworthiness as trustworthiness
 from .functions import magnitude_function as magnitude_function
+from .loops import loops as loops
 from .scale import choose_scale as choose_scale
 from .similarity import Similarity as Similarity
 from .solvers import HODLR as HODLR

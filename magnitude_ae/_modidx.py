@@ -635,6 +635,7 @@ d = { 'settings': {'doc_baseurl': '', 'doc_host': '', 'git_url': '', 'lib_path':
                                         'magnitude_ae.functions.magnitude_function': ( 'functions.html#magnitude_function',
                                                                                        'magnitude_ae/functions.py'),
                                         'magnitude_ae.functions.scale_range': ('functions.html#scale_range', 'magnitude_ae/functions.py')},
+            'magnitude_ae.loops': {'magnitude_ae.loops.loops': ('loops.html#loops', 'magnitude_ae/loops.py')},
             'magnitude_ae.losses': { 'magnitude_ae.losses.reconstruction_loss': ( 'losses.html#reconstruction_loss',
                                                                                   'magnitude_ae/losses.py'),
                                      'magnitude_ae.losses.weighting_loss': ('losses.html#weighting_loss', 'magnitude_ae/losses.py')},
