@@ -45,6 +45,7 @@ _NAMES = {  # name -> the module that defines it
         "autoencoder": ("MagnitudeAutoencoder",),
         "boundary": ("BoundaryDetector",),
         "baselines": ("baselines",),
+        "comparison": ("evaluate",),
         "loops": ("loops",),
         "evaluation": (
             "boundary_auc",

@@ -15,6 +15,7 @@ from . import plots as plots
 from .autoencoder import MagnitudeAutoencoder as MagnitudeAutoencoder
 from .baselines import baselines as baselines
 from .boundary import BoundaryDetector as BoundaryDetector
+from .comparison import evaluate as evaluate
 from .evaluation import boundary_auc as boundary_auc
 from .evaluation import boundary_correlation as boundary_correlation
 from .evaluation import compare_embeddings as compare_embeddings

@@ -22,7 +22,7 @@ from .checks import check_choice
 from .evaluation import flattened
 from .random import draws_from, plain_torch
 
-# %% ../nbs/131_rivals.ipynb #44c8d2ad
+# %% ../nbs/131_rivals.ipynb #126a12ff
 @dataclass(frozen=True, eq=False)
 class Rows:
     "A fitted transformer of scikit-learn's kind, for points or images laid in rows."
@@ -44,6 +44,10 @@ class RowsAndBack(Rows):
 
 
 def _pca(model: Any, points: Any, n_components: int, seed: int) -> RowsAndBack:
+    return RowsAndBack(PCA(n_components, random_state=seed).fit(flattened(points)))
+
+
+def _standardised_pca(model: Any, points: Any, n_components: int, seed: int) -> RowsAndBack:
     pca = make_pipeline(StandardScaler(), PCA(n_components, random_state=seed))
     return RowsAndBack(pca.fit(flattened(points)))
 
@@ -149,10 +153,11 @@ def train_topological(
             optimizer.step()
     calibrate(network, points)
 
-# %% ../nbs/131_rivals.ipynb #177912c3
+# %% ../nbs/131_rivals.ipynb #194b5668
 Fit = Callable[[Any, Any, int, int], Any]  # model, training points, number of components, seed
 RIVALS: dict[str, Fit] = {
     "PCA": _pca,
+    "standardised PCA": _standardised_pca,
     "λ = 0": _no_weighting_loss,
     "UMAP": _umap,
     "TopoAE": _topological,
