@@ -220,7 +220,7 @@ def _input_row(trial: Trial) -> dict[str, float]:
         row["loops"] = loops(trial.new)
     return row
 
-# %% ../nbs/133_comparison.ipynb #a92fe96c
+# %% ../nbs/133_comparison.ipynb #89b863df
 def _scale(model: Any, scale: Any) -> float:
     "The scale at which all is weighed. Raises `TypeError` or `ValueError`."
     if scale is None and not hasattr(model, "scale_"):
@@ -252,12 +252,12 @@ def _part(n: int, max_points: int, seed: int) -> np.ndarray:  # at most (max_poi
     return np.sort(np.random.default_rng(seed).choice(n, max_points, replace=False))
 
 
-def _row(trial: Trial, method: Any, part: np.ndarray, free: bool, points: tuple) -> dict:
-    "The row of a fitted method, stretched where it is free to be."
+def _row(trial: Trial, name: str, method: Any, part: np.ndarray, points: tuple) -> dict:
+    "The row of a fitted method, stretched unless it is the model."
     train_points, new_points = points
-    old = _embedded("rivals", method, train_points)[part]
-    new = _embedded("rivals", method, new_points)
-    factor = _factor(trial, old) if free else 1.0
+    old = _embedded(name, method, train_points)[part]
+    new = _embedded(name, method, new_points)
+    factor = 1.0 if name == "model" else _factor(trial, old)
     row = judged(trial, factor * old, factor * new, _error(method, new_points))
     return {**row, "factor": factor}
 
@@ -308,11 +308,11 @@ def evaluate(
     )
     points = train_points, new_points
     names = _rivals(rivals)
-    rows = {"model": _row(trial, model, part, False, points)}
+    rows = {"model": _row(trial, "model", model, part, points)}
     for name, method in names.items():
         if method is None:
             method = fit_rival(name, model, train_points, n_components, seed)
-        rows[name] = _row(trial, method, part, True, points)
+        rows[name] = _row(trial, name, method, part, points)
     for name, score in NULL_SCORES.items():
         rows[name] = _null_row(trial, score)
     if trial.count_loops or trial.truth is not None:
