@@ -45,6 +45,8 @@ _NAMES = {  # name -> the module that defines it
         "autoencoder": ("MagnitudeAutoencoder",),
         "boundary": ("BoundaryDetector",),
         "baselines": ("baselines",),
+        "comparison": ("evaluate",),
+        "loops": ("loops",),
         "evaluation": (
             "boundary_auc",
             "boundary_correlation",

@@ -15,6 +15,7 @@ from . import plots as plots
 from .autoencoder import MagnitudeAutoencoder as MagnitudeAutoencoder
 from .baselines import baselines as baselines
 from .boundary import BoundaryDetector as BoundaryDetector
+from .comparison import evaluate as evaluate
 from .evaluation import boundary_auc as boundary_auc
 from .evaluation import boundary_correlation as boundary_correlation
 from .evaluation import compare_embeddings as compare_embeddings
@@ -23,6 +24,7 @@ from .evaluation import density_divergence as density_divergence
 from .evaluation import evaluate_held_out as evaluate_held_out
 from .evaluation import trustworthiness as trustworthiness
 from .functions import magnitude_function as magnitude_function
+from .loops import loops as loops
 from .scale import choose_scale as choose_scale
 from .similarity import Similarity as Similarity
 from .solvers import HODLR as HODLR

@@ -383,15 +383,6 @@ def test_the_similarity_matrix_larger_than_memory(free):
 
 
 ROOMY = {  # what takes a lot of memory, and what to do instead
-    "trustworthiness": (
-        lambda x: mag.trustworthiness(x, x),
-        "ranks among 3,000 points .* evaluate a sample",
-    ),
-    "continuity": (lambda x: mag.continuity(x, x), "ranks among 3,000 points .* evaluate a sample"),
-    "density": (
-        lambda x: mag.density_divergence(x, x),
-        "the density of 3,000 points .* evaluate a sample",
-    ),
     "Vecchia": (
         lambda x: mag.weighting(x, solver=mag.Vecchia(n_neighbors=1000)),
         "1000 neighbours .* lower n_neighbors",

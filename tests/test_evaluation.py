@@ -40,7 +40,7 @@ def test_density_divergence_knows_no_size_place_or_turn():
 
 def test_density_divergence_of_collapsed_embeddings_is_finite():
     collapsed = np.zeros((90, 2))
-    density = evaluation.kernel_density(ball, 0.1)
+    (density,) = evaluation.kernel_densities(ball, [0.1])
     expected = density @ np.log(90 * density)
     assert evaluation.density_divergence(ball, collapsed) == pytest.approx(expected)
 
@@ -189,14 +189,6 @@ def test_held_out_trustworthiness_adds_up_to_that_of_the_whole():
     assert mean == pytest.approx(sklearn_trustworthiness(ball, ball[:, :2], n_neighbors=12))
 
 
-@pytest.mark.parametrize("n, k", [(25, 12), (40, 1), (2500, 12)])
-def test_row_trustworthiness_is_scikit_learns(n, k):
-    x, h = rng.normal(size=(n, 9)), rng.normal(size=(n, 2))
-    assert evaluation.row_trustworthiness(x, h, k).mean() == pytest.approx(
-        sklearn_trustworthiness(x, h, n_neighbors=k)
-    )
-
-
 def test_held_out_takes_tensors_and_images():
     images = torch.tensor(ball[:, None, None, :])
     table = evaluation.evaluate_held_out(Shadow(), images[:60], images[60:])
@@ -254,8 +246,79 @@ def test_the_best_scale_is_no_worse_than_the_one_given(scale):
 
 
 def test_a_single_point_has_no_best_scale():
-    with pytest.raises(ValueError, match="embedding is one point"):
-        evaluation.best_scale_correlation(ball, np.zeros((90, 2)))
+    assert np.isnan(evaluation.best_scale_correlation(ball, np.zeros((90, 2)))).all()
     twice = np.repeat(ball[:45], 2, axis=0)
     best, _ = evaluation.best_scale_correlation(twice, twice)
     assert best == pytest.approx(1)
+
+
+# ---- constant weightings
+
+
+def polygon(n, size, place):
+    "A regular polygon: no point differs from another, so all of them weigh the same."
+    angles = 2 * np.pi * np.arange(n) / n
+    return place + size * np.stack([np.cos(angles), np.sin(angles)], 1)
+
+
+def cross_polytope(d):
+    "The 2d unit vectors, plus and minus."
+    return np.concatenate([np.eye(d), -np.eye(d)])
+
+
+SYMMETRIC = {
+    "hexagon": polygon(6, 1.0, 0.0),
+    "large polygon": polygon(1000, 1.0, 0.0),
+    "polygon far out": polygon(6, 1.0, 1000.0),
+    "tiny polygon": polygon(50, 1e-6, 0.0),
+    "octahedron": cross_polytope(3),
+    "many dimensions": cross_polytope(40),
+    "twice the same": np.repeat(polygon(6, 1.0, 0.0), 2, axis=0),
+    "one point": np.zeros((6, 2)),
+}
+symmetric = pytest.mark.parametrize("name", SYMMETRIC)
+
+
+@symmetric
+@pytest.mark.parametrize("scale", [1e-3, 0.1, 1.0, 10.0])
+def test_nothing_correlates_with_a_constant_weighting(name, scale):
+    "Only the last digits of the computed weights differ."
+    points = SYMMETRIC[name]
+    noise = np.random.default_rng(0).normal(size=(len(points), 2))
+    assert np.isnan(evaluation.boundary_correlation(points, noise, scale))
+    assert np.isnan(evaluation.boundary_correlation(noise, points, scale))
+    assert np.isnan(evaluation.boundary_auc(points, noise[:, 0] > 0, scale))
+
+
+@symmetric
+def test_no_stretching_helps_a_constant_weighting(name):
+    points = SYMMETRIC[name]
+    noise = np.random.default_rng(0).normal(size=(len(points), 2))
+    assert np.isnan(evaluation.best_scale_correlation(points, noise)).all()
+    assert np.isnan(evaluation.best_scale_correlation(noise, points)).all()
+
+
+@pytest.mark.parametrize("gap", [1e-3, 1e-6, 1e-9])
+def test_a_weighting_that_hardly_varies_still_counts(gap):
+    "One point of a hexagon is moved: it is seen long before it is lost in rounding."
+    moved = SYMMETRIC["hexagon"] * [1, 1]
+    moved[0] *= 1 + gap
+    assert evaluation.boundary_correlation(moved, moved) == pytest.approx(1)
+
+
+def test_correlation_is_numpys_unless_a_side_is_constant():
+    a, b = rng.normal(size=(2, 50))
+    assert evaluation.correlation(a, b) == pytest.approx(np.corrcoef(a, b)[0, 1], abs=1e-12)
+    assert np.isnan(evaluation.correlation(np.full(50, 0.1), b))
+    assert np.isnan(evaluation.correlation(b, np.full(50, 0.1) + 1e-16 * a))
+
+
+def test_one_degenerate_embedding_leaves_the_others_alone():
+    collapsed, ring = np.ones((90, 2)), polygon(90, 1.0, 0.0)
+    members = {"one point": collapsed, "shadow": shadow, "ring": ring}
+    table = evaluation.compare_embeddings(ball, members, 0.7)
+    alone = evaluation.compare_embeddings(ball, {"shadow": shadow}, 0.7)
+    np.testing.assert_array_equal(table.loc["shadow"], alone.loc["shadow"])
+    undefined = ["rho", "rho at best scale", "factor"]
+    assert table.loc[["one point", "ring"], undefined].isna().all(axis=None)
+    assert table.drop(columns=undefined).notna().all(axis=None)

@@ -224,6 +224,7 @@ OTHERWISE = {
     "sklearn": "scikit-learn",
     "ipython": "ipywidgets",
     "umap": "umap-learn",
+    "torch_topological": "torch-topological",
     "mpl_toolkits": "matplotlib",
     "pil": "matplotlib",  # which needs it
 }

@@ -29,8 +29,12 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "fitting",
         "autoencoder",
         "boundary",
+        "neighbours",
+        "loops",
         "evaluation",
         "baselines",
+        "rivals",
+        "comparison",
     ),
     "outside": ("plots.*", "explore.*", "reproduce.*", "cli.*"),
 }
