@@ -58,7 +58,7 @@ REPORT: dict[str, dict[str, Any]] = {
 }
 _SOON = 5_000  # so many points are weighed in seconds
 
-# %% ../nbs/14_autoencoder.ipynb #2fb3382b
+# %% ../nbs/14_autoencoder.ipynb #50fe69a6
 class MagnitudeAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """Reduces the dimension of points with an autoencoder that keeps their weighting.
 
@@ -152,7 +152,7 @@ class MagnitudeAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ba
             several = getattr(points, "ndim", 2) > 2
             self.image_shape_ = tuple(points.shape[1:]) if several else ()
             small = x.numel() * x.element_size() <= 2**26
-            self._points = x.clone() if small else x  # for `weighting_`
+            self._points: torch.Tensor | None = x.clone() if small else x  # for `weighting_`
             self._keep(run_training(self, x, resume_from), points)
         return self
 

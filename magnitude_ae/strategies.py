@@ -246,7 +246,7 @@ class BurnIn:
         )
         return [burn_in, *then]
 
-# %% ../nbs/11_strategies.ipynb #ee85391a
+# %% ../nbs/11_strategies.ipynb #133c4896
 _MOST_ROUNDS = 1_000_000  # a plan lists them all
 
 
@@ -267,6 +267,7 @@ class PredictorCorrector:
     batch_size: int = 100  # points in a predictor's batch
     learning_rate: float = 1e-2  # of both, constant
     optimizer: str = "adam"  # or "muon"
+    relative: bool = True  # λ counts in the data's unit squared; False: as in the report
 
     def __post_init__(self) -> None:
         _check_settings(self)
@@ -304,6 +305,7 @@ class PredictorCorrector:
             self.n_corrector_epochs,
             reconstruction_coefficient=0.0,
             weighting_coefficient=weighting_coefficient,
+            relative=self.relative,
             optimizer=self.optimizer,
             learning_rate=rate,
             schedule="constant",
@@ -326,7 +328,7 @@ class PredictorCorrector:
             )
         return n_rounds
 
-# %% ../nbs/11_strategies.ipynb #8bc6e20b
+# %% ../nbs/11_strategies.ipynb #4425c0d6
 @dataclass(frozen=True)
 class Subsets:
     """The total loss on random parts of the points, each weighed by itself.
@@ -350,6 +352,7 @@ class Subsets:
     smoothing: float = 0.05  # of the loss "l1": smaller differences count quadratically
     schedule: str = "cosine"  # or "constant"
     clip_norm: float | None = 0.05  # longest gradient, of loss / (unit of length)²; None: any
+    relative: bool = True  # λ counts in the data's unit squared; False: as in the report
 
     def __post_init__(self) -> None:
         _check_settings(self)
@@ -370,6 +373,7 @@ class Subsets:
             "subsets",
             n_subsets=self.n_subsets,
             weighting_coefficient=weighting_coefficient,
+            relative=self.relative,
             boost=self.boost,
             smoothing=self.smoothing,
             optimizer=self.optimizer,
@@ -379,7 +383,7 @@ class Subsets:
         )
         return [phase]
 
-# %% ../nbs/11_strategies.ipynb #4eef46e5
+# %% ../nbs/11_strategies.ipynb #c2cdc64e
 @dataclass(frozen=True)
 class Cells:
     """Reconstruction on small batches, then the total loss on neighbours in the latent.
@@ -402,6 +406,7 @@ class Cells:
     optimizer: str = "muon"  # or "adam"
     smoothing: float = 0.05  # of the weighting loss "l1"
     clip_norm: float | None = 0.05  # longest gradient, of loss / (unit of length)²; None: any
+    relative: bool = True  # λ counts in the data's unit squared; False: as in the report
 
     def __post_init__(self) -> None:
         _check_settings(self)
@@ -431,6 +436,7 @@ class Cells:
             "cells",
             self.halo,
             weighting_coefficient=weighting_coefficient,
+            relative=self.relative,
             smoothing=self.smoothing,
             optimizer=self.optimizer,
             learning_rate=self.learning_rate if learning_rate is None else learning_rate,

@@ -5,12 +5,12 @@
 # %% auto #0
 __all__ = ['TASKS', 'SHAPES', 'RECIPES', 'TRACE', 'Arrays', 'Task', 'Trace', 'Outcome', 'plan_of', 'Experiment', 'Baselines']
 
-# %% ../../nbs/91_reproduce.ipynb #5d90196a
+# %% ../../nbs/91_reproduce.ipynb #1552c24e
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any, TypedDict, cast
+from typing import Any, TypedDict
 
 import numpy as np
 import torch
@@ -92,7 +92,7 @@ TASKS = {
 }
 SHAPES = ("Swiss roll", "sphere", "ball")
 
-# %% ../../nbs/91_reproduce.ipynb #ac0b2001
+# %% ../../nbs/91_reproduce.ipynb #f6a6e768
 class _Settings(TypedDict, total=False):
     "What a recipe asks of `MagnitudeAutoencoder`."
 
@@ -108,39 +108,57 @@ def _as_in_the_report(task: Task) -> _Settings:
     return {"strategy": task.report, "weighting_coefficient": task.report_coefficient}
 
 
+def _of_0_1(strategy: Strategy) -> _Settings:
+    return {"strategy": strategy, "weighting_coefficient": 20.0}
+
+
+def _full_batches(task: Task, boost: float = 1.0) -> Joint:
+    if task.architecture == "convolutional":
+        return Joint(n_epochs=120, learning_rate=1e-2, boost=boost, relative=False)
+    return Joint(boost=boost, relative=False)
+
+
 def _joint(task: Task) -> _Settings:
-    return {"strategy": default_strategy(task.architecture).joint}
+    return _of_0_1(_full_batches(task))
+
+
+def _burn_in(task: Task, boost: float = 1.0) -> _Settings:
+    "What 0.1 did by default."
+    then = _full_batches(task, boost)
+    if task.architecture == "convolutional":
+        return _of_0_1(BurnIn(20, 100, 1e-3, joint=then))
+    return _of_0_1(BurnIn(joint=then))
+
+
+def _falling(task: Task) -> _Settings:
+    "Burn-in, with a λ that starts four times as large."
+    return _burn_in(task, boost=4.0)
 
 
 def _predictor_corrector(task: Task) -> _Settings:
     if task.architecture == "convolutional":
-        return {"strategy": PredictorCorrector(40, learning_rate=1e-3)}
-    return {"strategy": PredictorCorrector()}
-
-
-def _falling(task: Task) -> _Settings:
-    "The default with a λ that starts four times as large."
-    strategy = default_strategy(task.architecture)
-    joint = cast(Joint, strategy.joint)
-    return {"strategy": replace(strategy, joint=replace(joint, boost=4.0))}
+        return _of_0_1(PredictorCorrector(40, learning_rate=1e-3, relative=False))
+    return _of_0_1(PredictorCorrector(relative=False))
 
 
 def _cells(task: Task) -> _Settings:
     if task.architecture == "convolutional":
-        return {"strategy": Cells(20, 100, 1e-3, n_epochs=60, learning_rate=2e-3)}
-    return {"strategy": Cells(cell_size=300, halo=100)}
+        smaller = Cells(20, 100, 1e-3, n_epochs=60, learning_rate=2e-3, relative=False)
+        return _of_0_1(smaller)
+    return _of_0_1(Cells(cell_size=300, halo=100, relative=False))
 
 
 RECIPES: dict[str, Callable[[Task], _Settings]] = {
     "default": _as_it_comes,
     "report": _as_in_the_report,
+    "burn-in": _burn_in,
     "joint": _joint,
     "predictor-corrector": _predictor_corrector,
     "falling λ": _falling,
     "cells": _cells,
 }
 
-# %% ../../nbs/91_reproduce.ipynb #c7872de7
+# %% ../../nbs/91_reproduce.ipynb #65426218
 TRACE = ("epoch", "seconds", "reconstruction_loss", "weighting_loss", "rho")
 
 
@@ -161,8 +179,6 @@ class Trace:
             latent, reconstruction = training.module(training.points)
         found = weighting(latent, training.scale)
         wanted = training.input_weighting
-        if wanted is None:  # λ = 0: the training did without it
-            wanted = weighting(training.points, training.scale)
         row = (
             training.epoch,
             sum(training.history["seconds"]),
@@ -220,7 +236,7 @@ def _rounded(row: Mapping[str, float]) -> dict[str, float]:
     "Six digits are enough to store."
     return {name: float(f"{value:.6g}") for name, value in row.items()}
 
-# %% ../../nbs/91_reproduce.ipynb #80253221
+# %% ../../nbs/91_reproduce.ipynb #4b95385b
 @dataclass(frozen=True)
 class Experiment:
     """One training. `None` means: as in the task or the recipe.
@@ -283,7 +299,8 @@ class Experiment:
     def configuration(self) -> dict[str, Any]:
         "The experiment and its training plan, as JSON."
         model = self.model()
-        strategy = model.strategy or default_strategy(model.architecture)
+        n_points = self.n_points or TASKS[self.task].n_points
+        strategy = model.strategy or default_strategy(model.architecture, n_points)
         phases = strategy.phases(model.weighting_coefficient, max_epochs=model.max_epochs)
         about = {"kind": "Experiment", **asdict(self)}
         said = {"experiment": about, "scale": model.scale, "phases": plan_of(phases)}
