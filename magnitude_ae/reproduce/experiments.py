@@ -5,11 +5,11 @@
 # %% auto #0
 __all__ = ['TASKS', 'SHAPES', 'RECIPES', 'TRACE', 'Arrays', 'Task', 'Trace', 'Outcome', 'plan_of', 'Experiment', 'Baselines']
 
-# %% ../../nbs/91_reproduce.ipynb #1552c24e
+# %% ../../nbs/91_reproduce.ipynb #e0dc2d4a
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any, TypedDict
 
 import numpy as np
