@@ -58,7 +58,7 @@ REPORT: dict[str, dict[str, Any]] = {
 }
 _SOON = 5_000  # so many points are weighed in seconds
 
-# %% ../nbs/14_autoencoder.ipynb #50fe69a6
+# %% ../nbs/14_autoencoder.ipynb #ee704e07
 class MagnitudeAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """Reduces the dimension of points with an autoencoder that keeps their weighting.
 
@@ -66,8 +66,10 @@ class MagnitudeAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ba
     torch module), `notes_` of callbacks, `seed_`, `n_features_in_`. `weighting_` (n,) of the points
     and `embedding_weighting_` (n,) of the latents are computed when first asked for; for that the
     points are kept. Containers follow the input: tensors for tensors, NumPy otherwise. The unit of
-    length does not matter: c times the points get c times the latents. `fit` raises `TypeError` or
-    `ValueError` for points or settings that cannot be used, and warns of rows that lie far out.
+    length does not matter: c times the points get c times the latents. λ is relative to the data's
+    unit squared (the mean square of their centred features) and by default 8, for "deep" 1.5, for
+    "convolutional" 300. `fit` raises `TypeError` or `ValueError` for points or settings that cannot
+    be used, and warns of rows that lie far out.
     Source: report, section 3, and its question about subsets in section 4.
 
     >>> import magnitude_ae as mag
@@ -82,7 +84,7 @@ class MagnitudeAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ba
         *,
         architecture: Any = "auto",  # "linear", "deep", "convolutional", or (encoder, decoder)
         scale: Any = "auto",  # t, one over the unit of distance; "auto": `choose_scale`
-        weighting_coefficient: float = 8.0,  # λ, relative to the data's unit of length squared
+        weighting_coefficient: float | None = None,  # λ, see above; None: by architecture
         weighting_loss: str = "l1",  # "l1" or "l2"
         strategy: Any = None,  # None: random subsets, see `mag.Subsets`
         solver: Any = None,  # a solver for the weightings; None: exact

@@ -6,7 +6,7 @@
 __all__ = ['Settings', 'check_settings', 'device_of', 'offset_of', 'Projection', 'far_rows', 'warn_of_far', 'split_off',
            'seed_for', 'scale_for', 'run_training']
 
-# %% ../nbs/126_fitting.ipynb #88540087
+# %% ../nbs/126_fitting.ipynb #de8fb159
 import copy
 import warnings
 from collections.abc import Callable, Sequence
@@ -30,17 +30,17 @@ from .fitted import Fitted
 from .losses import WEIGHTING_LOSSES
 from .random import seed_of
 from .scale import choose_scale
-from .strategies import Phase, default_strategy
+from .strategies import Phase, default_coefficient, default_strategy
 from .training import BestState, Training, Validation, read_checkpoint, train
 
-# %% ../nbs/126_fitting.ipynb #a0183462
+# %% ../nbs/126_fitting.ipynb #1531e03e
 class Settings(Protocol):
     "What `MagnitudeAutoencoder` is told; its docstring says what each means."
 
     n_components: int
     architecture: Any
     scale: Any
-    weighting_coefficient: float
+    weighting_coefficient: float | None
     weighting_loss: str
     strategy: Any
     solver: Any
@@ -57,14 +57,7 @@ class Settings(Protocol):
 def check_settings(model: Settings) -> None:
     "Raises `TypeError` or `ValueError` for a setting of the estimator that cannot be used."
     check_count("n_components", model.n_components)
-    for name in ("max_epochs", "batch_size"):
-        if getattr(model, name) is not None:
-            check_count(name, getattr(model, name))
-    if model.learning_rate is not None:
-        check_number("learning_rate", model.learning_rate, above=0)
-    if model.validation_fraction is not None:
-        check_number("validation_fraction", model.validation_fraction, above=0, below=1)
-    check_number("weighting_coefficient", model.weighting_coefficient, least=0)
+    _check_numbers(model)
     check_choice("weighting_loss", model.weighting_loss, WEIGHTING_LOSSES)
     if not isinstance(model.scale, str):
         check_scale(model.scale)
@@ -80,6 +73,19 @@ def check_settings(model: Settings) -> None:
         raise TypeError(
             f"callbacks must be a sequence of functions of the training, not {model.callbacks!r}"
         )
+
+
+def _check_numbers(model: Settings) -> None:
+    "Of the settings that may be None."
+    for name in ("max_epochs", "batch_size"):
+        if getattr(model, name) is not None:
+            check_count(name, getattr(model, name))
+    if model.learning_rate is not None:
+        check_number("learning_rate", model.learning_rate, above=0)
+    if model.validation_fraction is not None:
+        check_number("validation_fraction", model.validation_fraction, above=0, below=1)
+    if model.weighting_coefficient is not None:
+        check_number("weighting_coefficient", model.weighting_coefficient, least=0)
 
 
 def device_of(name: Any) -> torch.device:
@@ -235,7 +241,7 @@ def _weighed_at_once(phase: Phase, n_points: int) -> int:
     most = max(2, n_points // 2) if phase.batches == "subsets" else n_points
     return min(phase.batch_size, most)
 
-# %% ../nbs/126_fitting.ipynb #095e7efc
+# %% ../nbs/126_fitting.ipynb #4740e286
 def run_training(
     model: Settings,
     x: torch.Tensor,  # (n, d)
@@ -288,11 +294,15 @@ def run_training(
 
 def _plan(model: Settings, n_points: int, n_features: int) -> list[Phase]:
     "The phases of a training."
+    architecture = by_width(model.architecture, n_features)
     strategy = model.strategy
     if strategy is None:
-        strategy = default_strategy(by_width(model.architecture, n_features), n_points)
+        strategy = default_strategy(architecture, n_points)
+    coefficient = model.weighting_coefficient
+    if coefficient is None:
+        coefficient = default_coefficient(architecture)
     return strategy.phases(
-        model.weighting_coefficient,
+        coefficient,
         learning_rate=model.learning_rate,
         max_epochs=model.max_epochs,
         batch_size=model.batch_size,

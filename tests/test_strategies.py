@@ -20,7 +20,7 @@ from magnitude_ae.architectures import (
 )
 from magnitude_ae.batches import ALL, BATCHES, Cloud, Latents, cut_cells, halo
 from magnitude_ae.random import draws_from
-from magnitude_ae.strategies import Phase, default_strategy
+from magnitude_ae.strategies import Phase, default_coefficient, default_strategy
 from magnitude_ae.training import Training, loop, make_optimizers, train
 
 POINTS = torch.randn(40, 3, generator=torch.Generator().manual_seed(0))
@@ -181,11 +181,12 @@ def test_the_default_strategy():
     assert default_strategy("linear", 1000) == default_strategy(own, 1000) == mag.Subsets()
     few, many = (default_strategy("linear", n).phases(1.0)[0] for n in (1000, 20_000))
     assert few.n_epochs * 2 == many.n_epochs * 40
-    for images in ("deep", "convolutional"):
-        burn_in, then = default_strategy(images, 3000).phases(1.0)
-        assert burn_in.weighting_coefficient == 0
-        assert then.batches == "subsets"
-        assert then.learning_rate < few.learning_rate
+    burn_in, then = default_strategy("deep", 3000).phases(1.0)
+    assert burn_in.weighting_coefficient == 0
+    assert then.batches == "subsets"
+    assert then.learning_rate < few.learning_rate
+    assert default_strategy("convolutional", 3000).phases(1.0)[1].batch_size is None
+    assert default_coefficient("deep") < default_coefficient("linear") == default_coefficient(own)
 
 
 @pytest.mark.parametrize(

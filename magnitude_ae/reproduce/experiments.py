@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['TASKS', 'SHAPES', 'RECIPES', 'TRACE', 'Arrays', 'Task', 'Trace', 'Outcome', 'plan_of', 'Experiment', 'Baselines']
 
-# %% ../../nbs/91_reproduce.ipynb #e0dc2d4a
+# %% ../../nbs/91_reproduce.ipynb #ccd3acf9
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -28,6 +28,7 @@ from magnitude_ae.strategies import (
     Phase,
     PredictorCorrector,
     Strategy,
+    default_coefficient,
     default_strategy,
 )
 from ..training import Callback, Training
@@ -236,7 +237,7 @@ def _rounded(row: Mapping[str, float]) -> dict[str, float]:
     "Six digits are enough to store."
     return {name: float(f"{value:.6g}") for name, value in row.items()}
 
-# %% ../../nbs/91_reproduce.ipynb #4b95385b
+# %% ../../nbs/91_reproduce.ipynb #879a7b7e
 @dataclass(frozen=True)
 class Experiment:
     """One training. `None` means: as in the task or the recipe.
@@ -301,7 +302,10 @@ class Experiment:
         model = self.model()
         n_points = self.n_points or TASKS[self.task].n_points
         strategy = model.strategy or default_strategy(model.architecture, n_points)
-        phases = strategy.phases(model.weighting_coefficient, max_epochs=model.max_epochs)
+        coefficient = model.weighting_coefficient
+        if coefficient is None:
+            coefficient = default_coefficient(model.architecture)
+        phases = strategy.phases(coefficient, max_epochs=model.max_epochs)
         about = {"kind": "Experiment", **asdict(self)}
         said = {"experiment": about, "scale": model.scale, "phases": plan_of(phases)}
         return json.loads(json.dumps(said))
