@@ -83,7 +83,7 @@ def test_boundary_auc(points):
         assert done.refused("points")
         assert not fuzz.within_reach(points)
     else:
-        assert 0 <= done.value <= 1
+        assert 0 <= done.value <= 1 or np.isnan(done.value)  # all weigh the same
 
 
 QUICK = {
