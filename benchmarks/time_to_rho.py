@@ -1,4 +1,4 @@
-"""Seconds of training until ρ = .8 on 3,000 digits, by the defaults and by the report's recipe.
+"""Seconds of training until ρ = .8 on 3,000 digits, by the burn-in and by the report's recipe.
 
 python benchmarks/time_to_rho.py        # writes results/benchmarks/time_to_rho.json
 
@@ -39,7 +39,7 @@ def seconds_to(recipe: str, max_epochs: int | None) -> dict:
 
 
 if __name__ == "__main__":
-    found = {"default": seconds_to("default", None), "report": seconds_to("report", 240)}
+    found = {"burn-in": seconds_to("burn-in", None), "report": seconds_to("report", 240)}
     about = {
         "seed": SEED,
         "goal": GOAL,

@@ -274,13 +274,22 @@ def test_the_map_draws_each_module_and_the_imports_between_them():
 
 
 def test_what_you_knew_before_works_as_the_page_says(capsys):
-    text = (root / "docs" / "coming_from.md").read_text(encoding="utf-8")
+    assert run_blocks("coming_from") >= 6
+    assert "dimension there" in capsys.readouterr().out
+
+
+def test_what_0_1_did_is_got_back_as_the_page_says():
+    assert run_blocks("migration") >= 4
+
+
+def run_blocks(page):
+    "Runs the Python of a page from top to bottom, and tells how many blocks it has."
+    text = (root / "docs" / f"{page}.md").read_text(encoding="utf-8")
     blocks = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
-    assert len(blocks) >= 6
     names = {}
     for block in blocks:
         exec(block, names)
-    assert "dimension there" in capsys.readouterr().out
+    return len(blocks)
 
 
 def test_claims_agree_with_the_stored_results():
@@ -302,21 +311,34 @@ def test_claims_agree_with_the_stored_results():
 
         return mean("new") / mean("trained")
 
-    digits = each("MNIST", n_seeds=3)
+    def of_new(results):
+        return np.mean([result["held_out"]["new, within the whole"]["rho"] for result in results])
+
+    digits = each("MNIST", "burn-in", n_seeds=3)
     expected = {
         "ball_joint": np.median(column(each("ball", "joint"), "rho")),
-        "ball_default": np.median(column(each("ball"), "rho")),
+        "ball_burn_in": np.median(column(each("ball", "burn-in"), "rho")),
         "saw_on_roll": np.mean(column(each("Swiss roll", "predictor-corrector"), "rho")),
-        "dial_rho_low": np.mean(column(each("ball", weighting_coefficient=3.0), "rho")),
-        "dial_rho_high": np.mean(column(each("ball", weighting_coefficient=100.0), "rho")),
+        "dial_rho_low": np.mean(column(each("ball", "burn-in", weighting_coefficient=3.0), "rho")),
+        "dial_rho_high": np.mean(
+            column(each("ball", "burn-in", weighting_coefficient=100.0), "rho")
+        ),
         "kept_roll": kept(each("Swiss roll")),
         "kept_ball": kept(each("ball")),
+        "kept_ball_burn_in": kept(each("ball", "burn-in")),
         "kept_mnist": kept(digits),
         "ae_rho": np.mean(column(digits, "rho")),
         "ae_trust": np.mean(column(digits, "trustworthiness")),
     }
     said = {name: float(site_pages.found(*site_pages.FINDINGS[name])) for name in expected}
     assert said == pytest.approx(expected, abs=6e-4)
+    shorter = {
+        "new_ball": of_new(each("ball")),
+        "new_ball_burn_in": of_new(each("ball", "burn-in")),
+        "new_ball_report": of_new(each("ball", "report")),
+    }
+    said = {name: float(site_pages.found(*site_pages.FINDINGS[name])) for name in shorter}
+    assert said == pytest.approx(shorter, abs=6e-3)
 
 
 @pytest.mark.parametrize("name", site_pages.FINDINGS)

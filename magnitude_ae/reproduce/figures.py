@@ -165,7 +165,7 @@ def reproduce_shapes(
         outcomes[shape] = outcome(experiment, out, progress)
     return _finish(out, rho_table(outcomes), {"figure2": figure_two(outcomes)})
 
-# %% ../../nbs/122_report_figures.ipynb #cfe2b4b7
+# %% ../../nbs/122_report_figures.ipynb #0b0d5e40
 COEFFICIENTS = (0.0, 1.0, 5.0, 10.0, 15.0, 20.0)
 SCALES = tuple(2.0**k for k in range(-5, 6))
 
@@ -174,12 +174,12 @@ def parameter_experiments(
     seed: int,
     fast: bool = False,
 ) -> tuple[list[Experiment], list[Experiment]]:
-    "The experiments behind Figure 3: those over λ, those over t."
+    "The experiments behind Figure 3: those over λ, in the data's own units, and those over t."
     size: _Size = FAST if fast else {"max_epochs": 300}  # seventeen: shorter ones
     roll = "Swiss roll"
     return (
-        [Experiment(roll, seed=seed, weighting_coefficient=c, **size) for c in COEFFICIENTS],
-        [Experiment(roll, seed=seed, scale=t, **size) for t in SCALES],
+        [Experiment(roll, "burn-in", seed, weighting_coefficient=c, **size) for c in COEFFICIENTS],
+        [Experiment(roll, "burn-in", seed, scale=t, **size) for t in SCALES],
     )
 
 
@@ -249,8 +249,16 @@ def reproduce_parameters(
     figure = figure_three(by_coefficient, by_scale)
     return _finish(out, pd.concat([by_coefficient, by_scale]), {"figure3": figure})
 
-# %% ../../nbs/122_report_figures.ipynb #a493d076
-STRATEGIES = ("report", "joint", "default", "predictor-corrector", "falling λ", "cells")
+# %% ../../nbs/122_report_figures.ipynb #c935a3ea
+STRATEGIES = (
+    "report",
+    "joint",
+    "burn-in",
+    "predictor-corrector",
+    "falling λ",
+    "cells",
+    "default",  # random subsets
+)
 
 
 def strategy_table(

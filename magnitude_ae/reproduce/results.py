@@ -60,7 +60,7 @@ def run(
     }
     return outcome, arrays
 
-# %% ../../nbs/121_results.ipynb #1339bd5c
+# %% ../../nbs/121_results.ipynb #16bb788f
 KINDS = {"Experiment": Experiment, "Baselines": Baselines}  # what a stored experiment may be
 
 
@@ -78,9 +78,12 @@ def completed(
     return whole
 
 
+_WITHOUT_WEIGHTS = ("burn-in", "predictor")  # phases that never have a λ
+
+
 def _of_0_1(phase: dict[str, Any]) -> dict[str, Any]:
     "What was meant by a phase of 0.1 and is not the default any more."
-    return {"relative": False} if phase.get("weighting_coefficient") else {}
+    return {} if phase["name"] in _WITHOUT_WEIGHTS else {"relative": False}
 
 
 def _defaults(kind: type) -> dict[str, Any]:
