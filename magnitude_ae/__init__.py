@@ -33,7 +33,7 @@ _NAMES = {  # name -> the module that defines it
         "scale": ("choose_scale",),
         "updates": ("WeightedSpace",),
         "subsets": ("boundary_function",),
-        "strategies": ("BurnIn", "Cells", "Joint", "PredictorCorrector"),
+        "strategies": ("BurnIn", "Cells", "Joint", "PredictorCorrector", "Subsets"),
         "training": (
             "BestState",
             "Checkpoint",

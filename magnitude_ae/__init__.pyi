@@ -42,6 +42,7 @@ from .strategies import BurnIn as BurnIn
 from .strategies import Cells as Cells
 from .strategies import Joint as Joint
 from .strategies import PredictorCorrector as PredictorCorrector
+from .strategies import Subsets as Subsets
 from .subsets import boundary_function as boundary_function
 from .training import BestState as BestState
 from .training import Checkpoint as Checkpoint

@@ -15,7 +15,7 @@ import torch
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from .arrays import NotNumbersError, ShapeError, as_tensor, restore
+from .arrays import Array, NotNumbersError, ShapeError, as_tensor, restore
 from .checks import check_finite
 from .random import plain_torch
 
@@ -65,7 +65,7 @@ def checked_points(
 def as_given(
     answer: torch.Tensor,  # float64
     points: Any,  # what the caller passed
-) -> Any:
+) -> Array:
     "`answer` as a tensor of the type of `points` if that is a tensor, else as a NumPy array."
     if isinstance(points, torch.Tensor):
         answer = answer.to(as_tensor(points).dtype)

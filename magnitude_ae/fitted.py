@@ -19,7 +19,7 @@ from .architectures import Autoencoder, outline
 from .training.files import read_file, write_file
 from .training.state import COLUMNS
 
-# %% ../nbs/125_fitted.ipynb #741cd537
+# %% ../nbs/125_fitted.ipynb #cd441702
 NAMED_IN_FILES: dict[str, type] = {
     kind.__name__: kind
     for kind in (
@@ -33,6 +33,7 @@ NAMED_IN_FILES: dict[str, type] = {
         strategies.Joint,
         strategies.BurnIn,
         strategies.PredictorCorrector,
+        strategies.Subsets,
         strategies.Cells,
     )
 }
@@ -67,7 +68,7 @@ def from_json(value: Any) -> Any:
         raise ValueError(f"the file names an unknown class {name!r}")
     return NAMED_IN_FILES[name](**settings)
 
-# %% ../nbs/125_fitted.ipynb #8dd1f6c2
+# %% ../nbs/125_fitted.ipynb #f07c8fa9
 @dataclass(frozen=True, eq=False)
 class Fitted:
     "What a training found out."
@@ -78,8 +79,8 @@ class Fitted:
     seed: int
     history: dict[str, list[Any]]  # by column
     embedding: torch.Tensor  # (n, k), in the precision of the points, as the next two
-    weighting: torch.Tensor  # (n,), of the points
-    embedding_weighting: torch.Tensor  # (n,), of the embedding
+    weighting: torch.Tensor | None = None  # (n,), of the points, if it was computed
+    embedding_weighting: torch.Tensor | None = None  # (n,), of the embedding, if it was
     notes: dict[str, Any] = field(default_factory=dict)  # of callbacks; they are not saved
 
 
@@ -94,15 +95,17 @@ class SavedModel:
     image_shape: tuple[int, ...]  # of one point, or empty for rows
     has_tensors: bool  # whether the points were a tensor
 
-# %% ../nbs/125_fitted.ipynb #f70452b6
+# %% ../nbs/125_fitted.ipynb #acdf8bd9
 def write_model(model: SavedModel, path: str | Path) -> None:
     "Writes a model to a file, whole or not at all. Raises `OSError`, or `ValueError` as `as_json`."
     fitted = model.fitted
     tensors = {f"module.{name}": value for name, value in fitted.network.state_dict().items()}
     tensors["offset_"] = fitted.offset
     tensors["embedding_"] = fitted.embedding
-    tensors["weighting_"] = fitted.weighting
-    tensors["embedding_weighting_"] = fitted.embedding_weighting
+    if fitted.weighting is not None:
+        tensors["weighting_"] = fitted.weighting
+    if fitted.embedding_weighting is not None:
+        tensors["embedding_weighting_"] = fitted.embedding_weighting
     for name, values in fitted.history.items():
         if name != "phase":
             tensors[f"history.{name}"] = torch.tensor(values, dtype=torch.float64, device="cpu")
@@ -119,7 +122,7 @@ def write_model(model: SavedModel, path: str | Path) -> None:
     }
     write_file(path, "model", tensors, about)
 
-# %% ../nbs/125_fitted.ipynb #aa01520c
+# %% ../nbs/125_fitted.ipynb #22e201a0
 @contextmanager
 def described_in(path: str | Path) -> Iterator[None]:
     "Within, a description that cannot be used raises a `ValueError` that names its file."
@@ -144,8 +147,8 @@ def read_model(path: str | Path) -> SavedModel:
             seed=about["seed"],
             history=_history_from(tensors, about["phases"]),
             embedding=tensors["embedding_"],
-            weighting=tensors["weighting_"],
-            embedding_weighting=tensors["embedding_weighting_"],
+            weighting=tensors.get("weighting_"),
+            embedding_weighting=tensors.get("embedding_weighting_"),
         )
         return SavedModel(
             settings,
@@ -177,6 +180,14 @@ def _network_from(
     return network.eval()
 
 
+def _values(tensors: dict[str, torch.Tensor], column: str, n_epochs: int) -> torch.Tensor:
+    "A column of the history; NaN for those of held-out points, which version 0.1 did not have."
+    name = f"history.{column}"
+    if column.startswith("validation_") and name not in tensors:
+        return torch.full((n_epochs,), torch.nan, dtype=torch.float64)
+    return tensors[name]
+
+
 def _history_from(tensors: dict[str, torch.Tensor], phases: list[str]) -> dict[str, list[Any]]:
     "The history in a file."
     history: dict[str, list[Any]] = {}
@@ -185,6 +196,6 @@ def _history_from(tensors: dict[str, torch.Tensor], phases: list[str]) -> dict[s
             history[column] = phases
         else:
             whole = column in ("epoch", "n_skipped")
-            values = tensors[f"history.{column}"]
+            values = _values(tensors, column, len(phases))
             history[column] = values.to(torch.int64 if whole else torch.float64).tolist()
     return history

@@ -9,12 +9,12 @@ __all__ = ['QuickMagnitudes', 'scale_range', 'MagnitudeFunction', 'magnitude_fun
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
 
-from .arrays import as_tensor, free_bytes, restore
+from .arrays import Array, as_tensor, free_bytes, restore
 from .products.dense import exact_product
 from .products.protocol import Wanted, pull
 from .similarity import Similarity
@@ -23,6 +23,9 @@ from .solvers.choice import MANY
 from .solvers.dense import lower_factor, substitute
 from .space import distinct
 from .weighting import scales_of, warn_all, weighed
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 # %% ../nbs/110_functions.ipynb #a0757d3d
 class QuickMagnitudes:
@@ -149,14 +152,14 @@ def scale_range(similarity: Similarity) -> tuple[float, float]:
 class MagnitudeFunction:
     "Magnitudes at several scales; unpacks into `scales, values`."
 
-    scales: Any  # (s,) increasing
-    values: Any  # (s,) magnitudes; NaN where the space has a pole
+    scales: Array  # (s,) increasing
+    values: Array  # (s,) magnitudes; NaN where the space has a pole
     n_points: int  # the limit for large scales, when all points are distinct
 
-    def __iter__(self) -> Iterator[Any]:
+    def __iter__(self) -> Iterator[Array]:
         return iter((self.scales, self.values))
 
-    def plot(self, ax: Any = None, **kwargs: Any) -> Any:
+    def plot(self, ax: "Axes | None" = None, **kwargs: Any) -> "Axes":
         "Axes with the function and its two limits."
         from magnitude_ae import plots
 
@@ -207,7 +210,7 @@ def magnitude_dimension(
     *,
     metric: str = "euclidean",  # a name that scikit-learn's `pairwise_distances` knows
     solver: Solver | None = None,  # a solver such as `Cholesky()`; None: exact
-) -> Any:  # a number, or (s,) for a sequence of scales
+) -> Array:  # a number, or (s,) for a sequence of scales
     """The instantaneous dimension d log Mag / d log t at a scale.
 
     Differentiable in `points` and `scale` when they are tensors, any number of times, where dense

@@ -5,27 +5,34 @@
 # %% auto #0
 __all__ = ['RULES', 'scale_of_magnitude', 'Rule', 'Fraction', 'Convergence', 'Growth', 'Lowest', 'choose_scale']
 
-# %% ../nbs/04_scale.ipynb #2aba6e8f
+# %% ../nbs/04_scale.ipynb #06ba746e
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Protocol
 
 import numpy as np
+import torch
 from scipy.optimize import brentq
 
-from .checks import check_choice, check_number
+from .arrays import as_tensor
+from .checks import check_choice, check_count, check_finite, check_number
 from .functions import scale_range
+from .random import seed_of
 from .similarity import Similarity
 from .solvers.base import SingularSimilarityError, Solver
 from .solvers.choice import weigh
 from .space import distinct
 from .weighting import scales_of
 
-# %% ../nbs/04_scale.ipynb #f870a539
-def _magnitude(similarity: Similarity, log_t: float, solver: Solver | None) -> float:
-    at = similarity.at(float(np.exp(log_t)))
-    return weigh(at, solver).value.double().sum().item()
+# %% ../nbs/04_scale.ipynb #bac77044
+def _magnitude(similarity: Similarity, t: float, solver: Solver | None) -> float:
+    return weigh(similarity.at(t), solver).value.double().sum().item()
+
+
+def _power_of_two(value: float) -> float:
+    "The nearest one: a unit in which scales are the same numbers whatever unit points are in."
+    return float(2.0 ** np.round(np.log2(value)))
 
 
 def scale_of_magnitude(
@@ -35,11 +42,15 @@ def scale_of_magnitude(
 ) -> float:
     "The scale at which the magnitude is `target`. Raises `ValueError` where there is none."
 
+    lowest, highest = scale_range(similarity)
+    unit = _power_of_two(lowest)
+
     @cache
     def excess(log_t: float) -> float:
-        return _magnitude(similarity, log_t, solver) - target
+        return _magnitude(similarity, unit * float(np.exp(log_t)), solver) - target
 
-    low, high = np.log(scale_range(similarity))
+    low = np.log(lowest / unit)
+    high = np.log(highest / unit)
     for _ in range(5):  # a wider range where this one does not hold the target
         low = low - 2 if excess(low) > 0 else low
         high = high + 2 if excess(high) < 0 else high
@@ -54,7 +65,7 @@ def scale_of_magnitude(
             "the magnitude function of this space jumps over the wanted fraction at a pole; "
             "pass a scale"
         )
-    return float(np.exp(root))
+    return unit * float(np.exp(root))
 
 # %% ../nbs/04_scale.ipynb #8eca94ee
 class Rule(Protocol):
@@ -86,16 +97,20 @@ class Convergence:
         n = len(distinct(similarity.space).first)
         return scale_of_magnitude(similarity, self.share * n, solver)
 
-# %% ../nbs/04_scale.ipynb #34558460
+# %% ../nbs/04_scale.ipynb #f24c4675
 @dataclass(frozen=True)
 class Growth:
     "The magnitude grows fastest, on logarithmic axes; to a tenth of the scale."
 
     def choose(self, similarity: Similarity, solver: Solver | None) -> float:
-        low, high = np.log(scale_range(similarity))
+        lowest, highest = scale_range(similarity)
+        unit = _power_of_two(lowest)
+        low = np.log(lowest / unit)
+        high = np.log(highest / unit)
         for n_steps in (33, 9):
             grid = np.linspace(low, high, n_steps)
-            values = [_log_magnitude(similarity, log_t, solver) for log_t in grid]
+            scales = unit * np.exp(grid)
+            values = [_log_magnitude(similarity, float(t), solver) for t in scales]
             slopes = np.gradient(values, grid)
             if np.isnan(slopes).all():
                 raise ValueError(
@@ -104,13 +119,13 @@ class Growth:
             best = int(np.nanargmax(slopes))
             low = grid[max(best - 1, 0)]
             high = grid[min(best + 1, n_steps - 1)]
-        return float(np.exp(grid[best]))
+        return unit * float(np.exp(grid[best]))
 
 
-def _log_magnitude(similarity: Similarity, log_t: float, solver: Solver | None) -> float:
+def _log_magnitude(similarity: Similarity, t: float, solver: Solver | None) -> float:
     "NaN at a pole, and where the magnitude is not positive."
     try:
-        value = _magnitude(similarity, log_t, solver)
+        value = _magnitude(similarity, t, solver)
     except SingularSimilarityError:
         return np.nan
     return float(np.log(value)) if value > 0 else np.nan
@@ -133,7 +148,7 @@ class Lowest:
             raise ValueError("method gave NaN at every scale; let it return a number to minimise")
         return tried[int(np.nanargmin(values))]
 
-# %% ../nbs/04_scale.ipynb #978ff5cd
+# %% ../nbs/04_scale.ipynb #31668a15
 RULES: dict[str, Rule] = {
     "fraction": Fraction(),
     "convergence": Convergence(),
@@ -164,12 +179,15 @@ def choose_scale(
     fraction: float | None = None,  # in (0, 1), for method="fraction"; None: 0.05
     scales: Any = None,  # tried for a function; None: the default's choice times 2⁻⁵, …, 2⁵
     solver: Solver | None = None,  # a solver such as `Cholesky()`; None: exact
+    max_points: int | None = 2000,  # so many random ones are enough; None: all
+    random_state: Any = None,  # int or NumPy random state, of the random points
 ) -> float:  # t, one over the unit of distance
     """A scale at which the weighting marks the boundary, from the points alone.
 
     "fraction": (Mag − 1) / (n − 1) equals `fraction`; "convergence": 95 % of the points are
     effective; "growth": the magnitude grows fastest, on logarithmic axes; a function: where it is
-    lowest. Raises `ValueError` when all points coincide, for a `fraction` outside (0, 1), for an
+    lowest. Beyond `max_points` a random part of the points is looked at, and shares are shares of
+    that part. Raises `ValueError` when all points coincide, for a `fraction` outside (0, 1), for an
     unknown method, and where the magnitude does not take the value asked for; `TypeError` or
     `ValueError` for points that cannot be used. Source: ours.
 
@@ -180,4 +198,20 @@ def choose_scale(
     2.0
     """
     rule = _rule(method, fraction, scales)
+    if max_points is not None:
+        check_count("max_points", max_points, least=2)
+        points = _some(points, max_points, metric, random_state)
     return rule.choose(Similarity(points, 1.0, metric).detach(), solver)
+
+
+def _some(points: Any, max_points: int, metric: str, random_state: Any) -> Any:
+    "The points, or random ones where they are more."
+    x = as_tensor(points)
+    if len(x) <= max_points:
+        return points
+    if metric != "precomputed":
+        check_finite(x)
+    rng = np.random.default_rng(seed_of(random_state))
+    chosen = torch.from_numpy(rng.choice(len(x), max_points, replace=False)).to(x.device)
+    part = x.detach()[chosen]
+    return part[:, chosen] if metric == "precomputed" else part

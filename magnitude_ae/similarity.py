@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import torch
 
-from .arrays import as_vectors, restore
+from .arrays import Array, as_vectors, restore
 from .checks import check_scale
 from .products.dense import evaluated, exact_product
 from .products.protocol import multiply, similar
@@ -124,7 +124,7 @@ class Similarity:
         step = max(1, (n_entries if self.device.type == "cpu" else 2**26) // n)
         return [slice(start, min(start + step, n)) for start in range(0, n, step)]
 
-    def __matmul__(self, vector: Any) -> Any:  # (n,) or (n, k)
+    def __matmul__(self, vector: Any) -> Array:  # (n,) or (n, k)
         "ζ @ vector, in the container of `vector`, at linear memory."
         v = as_vectors(vector, self.space.data, "vector", finite=False)
         product = exact_product(self.space, self.t)
@@ -137,7 +137,7 @@ def similarity_matrix(
     scale: Any = 1.0,  # t, one over the unit of distance
     *,
     metric: str = "euclidean",  # a name that scikit-learn's `pairwise_distances` knows
-) -> Any:
+) -> Array:
     """The (n, n) matrix ζ = exp(−scale · d), in the container of `points`.
 
     Differentiable for tensors. Raises `TypeError` or `ValueError` for points, scale or metric

@@ -22,7 +22,7 @@ from sklearn.metrics import pairwise_distances
 from sklearn.metrics.pairwise import PAIRWISE_BOOLEAN_FUNCTIONS
 from sklearn.neighbors import VALID_METRICS
 
-from .arrays import as_tensor, require_memory, restore
+from .arrays import Array, as_tensor, require_memory, restore
 from .checks import check_finite
 
 # %% ../nbs/83_space.ipynb #9971d37e
@@ -435,7 +435,7 @@ def distance_matrix(
     points: Any,  # (n, d): tensor, array, DataFrame or list
     *,
     metric: str = "euclidean",  # a name that scikit-learn's `pairwise_distances` knows
-) -> Any:
+) -> Array:
     """The (n, n) matrix of distances, in the container of `points`; differentiable for tensors.
 
     Raises `TypeError` or `ValueError` for points or a metric that cannot be used, `MemoryError`

@@ -6,7 +6,8 @@
 __all__ = ['SUBSET_SIZE', 'ExtendedWeighting', 'foreign_distances', 'metric_terms', 'BoundaryFunction', 'boundary_function',
            'subset_functions']
 
-# %% ../nbs/12_random_subsets.ipynb #d5c8b74d
+# %% ../nbs/12_random_subsets.ipynb #e03fe77b
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -223,29 +224,26 @@ def _coefficients(similarity: Similarity) -> np.ndarray:  # (q,)
     attempt = weigh(similarity)
     return attempt.factor.solve(attempt.value - 1).value.double().cpu().numpy()
 
-# %% ../nbs/12_random_subsets.ipynb #4d1f9472
+# %% ../nbs/12_random_subsets.ipynb #d0b9f0e6
 _NUGGET = 1e-9  # on the diagonal: equal rows share their weight
 
 
 def subset_functions(
-    points: torch.Tensor,  # (n, d), or (n, k) latents
-    subsets: torch.Tensor,  # (s, q) numbers of points
-    scale: float,  # t, one over the unit of distance
-) -> torch.Tensor:  # (s, n), in the precision of the points
-    """m_S at all points, for every subset S of them; Euclidean, differentiable in the points.
+    zeta: torch.Tensor,  # (n, n), the similarities of all points, best in float64
+    subsets: Sequence[torch.Tensor | slice],  # s of them, each q points: their numbers, or a slice
+) -> torch.Tensor:  # (s, n)
+    """m_S at all points, for every subset S of them; differentiable in the similarities.
 
-    Equal rows share their weight, to nine digits. Raises `SingularSimilarityError` when the points
-    are not finite. Source: ours.
+    Equal rows share their weight, to nine digits. Raises `SingularSimilarityError` when a subset
+    has no weighting, which means that some similarities are no numbers. Source: ours.
     """
-    x = points.double()
-    whole = torch.exp(-scale * distances_between(x, x))
-    zeta = whole[subsets[:, :, None], subsets[:, None, :]]
-    identity = torch.eye(zeta.shape[-1], dtype=zeta.dtype, device=zeta.device)
-    factor, failed = torch.linalg.cholesky_ex(zeta + _NUGGET * identity)
+    c = torch.stack([zeta[:, subset] for subset in subsets])
+    part = torch.stack([c[k, subset] for k, subset in enumerate(subsets)])
+    identity = torch.eye(part.shape[-1], dtype=part.dtype, device=part.device)
+    factor, failed = torch.linalg.cholesky_ex(part + _NUGGET * identity)
     if failed.any():
-        raise SingularSimilarityError("a subset has no weighting: points are not finite")
-    one = torch.ones_like(zeta[..., :1])
+        raise SingularSimilarityError("a subset has no weighting: similarities are not finite")
+    one = torch.ones_like(part[..., :1])
     weights = torch.cholesky_solve(one, factor)
     v = torch.cholesky_solve(weights - 1, factor)
-    c = whole[:, subsets].transpose(0, 1)
-    return (1 + (c @ v).squeeze(-1)).to(points.dtype)
+    return 1 + (c @ v).squeeze(-1)

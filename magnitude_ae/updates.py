@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from .arrays import as_tensor, restore
+from .arrays import Array, as_tensor, restore
 from .checks import check_finite
 from .similarity import Similarity
 from .solvers.base import SingularSimilarityError
@@ -201,12 +201,12 @@ class WeightedSpace:
         return f"WeightedSpace(n={len(self)}, scale={t:g}, magnitude={self.magnitude:g})"
 
     @property
-    def points(self) -> Any:
+    def points(self) -> Array:
         "(n, d)"
         return restore(self._space.similarity.points[self._space.index], self._like)
 
     @property
-    def weighting(self) -> Any:
+    def weighting(self) -> Array:
         "(n,)"
         return restore(self._space.weights[self._space.index], self._like)
 
@@ -215,7 +215,7 @@ class WeightedSpace:
         "The sum of the weighting."
         return self._space.weights.sum().item()
 
-    def deficit(self, points: Any) -> Any:  # (k, d) places
+    def deficit(self, points: Any) -> Array:  # (k, d) places
         """1 − c(x)ᵀw at each place x, (k,): 0 on the points, 1 far away.
 
         c(x) are the similarities of x to the points. Raises `TypeError` or `ValueError` for places

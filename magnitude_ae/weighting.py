@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from .arrays import restore
+from .arrays import Array, restore
 from .similarity import Similarity
 from .solvers.base import Solution, Solver
 from .solvers.choice import weigh
@@ -59,7 +59,7 @@ def weighting(
     *,
     metric: str = "euclidean",  # a name that scikit-learn's `pairwise_distances` knows
     solver: Solver | None = None,  # a solver such as `Cholesky()`; None: exact, the fastest way
-) -> Any:  # (n,), or (s, n) for a sequence of scales
+) -> Array:  # (n,), or (s, n) for a sequence of scales
     """The weighting w of the points, with ζw = 1 and ζ = exp(−scale · d).
 
     It is high on the boundary and low inside. Differentiable in `points` and `scale` when they are
@@ -88,7 +88,7 @@ def magnitude(
     *,
     metric: str = "euclidean",  # a name that scikit-learn's `pairwise_distances` knows
     solver: Solver | None = None,  # a solver such as `Cholesky()`; None: exact
-) -> Any:  # a number, or (s,) for a sequence of scales
+) -> Array:  # a number, or (s,) for a sequence of scales
     """The magnitude Σw of the points, their effective number.
 
     From 1 at small scales to n at large ones. Differentiable in `points` and `scale` when they are
@@ -135,7 +135,7 @@ def spread(
     scale: Any = 1.0,  # t, one over the unit of distance; or a sequence of s scales
     *,
     metric: str = "euclidean",  # a name that scikit-learn's `pairwise_distances` knows
-) -> Any:  # a number, or (s,) for a sequence of scales
+) -> Array:  # a number, or (s,) for a sequence of scales
     """The spread Σᵢ 1/Σⱼ ζᵢⱼ of the points: a cheap relative of the magnitude.
 
     Differentiable in `points` and `scale` when they are tensors, any number of times. Raises

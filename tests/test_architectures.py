@@ -440,7 +440,7 @@ def test_an_outline_has_shapes_and_no_numbers(name):
 @pytest.mark.parametrize("unknown", ["transformer", None, 3, ["linear"], (nn.Linear(3, 2),)])
 def test_unknown_architectures_list_the_known(unknown):
     for make in (build, outline, lambda name, *_: named(name)):
-        with pytest.raises(ValueError, match="not known; choose one of 'linear', 'convolutional'"):
+        with pytest.raises(ValueError, match="not known; choose one of 'auto', 'linear', 'deep'"):
             make(unknown, 3, 2)
 
 
@@ -486,8 +486,8 @@ def test_an_architecture_from_outside(name, points, tmp_path):
 def test_an_architecture_from_outside_takes_images_only_if_it_says_so():
     with pytest.raises(ValueError, match="two dimensions"):
         quick(architecture="shallow").fit(IMAGES)
-    with pytest.raises(ValueError, match="choose one of 'linear', 'convolutional', 'shallow'"):
-        quick(architecture="deep").fit(IMAGES.reshape(12, 400))
+    with pytest.raises(ValueError, match="'convolutional', 'shallow'"):
+        quick(architecture="deeper").fit(IMAGES.reshape(12, 400))
 
 
 # ---- the estimator on images

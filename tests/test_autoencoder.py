@@ -335,6 +335,7 @@ def test_parameters():
         "learning_rate",
         "max_epochs",
         "batch_size",
+        "validation_fraction",
         "device",
         "random_state",
         "progress",

@@ -131,7 +131,7 @@ class Halves:
         return [torch.randperm(n_points, generator=generator)[: n_points // 2] for _ in range(3)]
 
     def batch(self, cloud, rows, settings, latents):
-        some = cloud.points[rows]
+        some = cloud.rows(rows)
         return Batch(some, mag.weighting(some, cloud.scale, solver=cloud.solver))
 
 

@@ -12,6 +12,7 @@ from torch import nn
 import magnitude_ae as mag
 from magnitude_ae import arrays, strategies, training
 from magnitude_ae.architectures import LinearAutoencoder
+from magnitude_ae.batches import Cloud
 from magnitude_ae.solvers import dense
 
 points = np.random.default_rng(0).normal(size=(60, 3))
@@ -161,9 +162,8 @@ def test_a_plan_with_a_typo_is_refused(wrong):
 
 def test_failing_for_good_leaves_a_finite_network():
     """An enormous step used to be kept as "the last good network"."""
-    state = training.Training(
-        LinearAutoencoder(3), torch.tensor(points).float(), None, 1.0, progress=False
-    )
+    cloud = Cloud(torch.tensor(points).float(), 1.0)
+    state = training.Training(LinearAutoencoder(3), cloud, progress=False)
     plan = [strategies.Phase("wild", 60, learning_rate=1e36, schedule="constant", clip_norm=None)]
     with pytest.warns(RuntimeWarning, match="last good network"):
         training.train(state, plan)

@@ -516,8 +516,14 @@ def test_an_interrupt_keeps_the_best_network_so_far():
     with pytest.warns(RuntimeWarning, match=MESSAGE.replace(r"\d+", "30")):
         model = fit(
             strategy=mag.Joint(
-                100, schedule="constant", learning_rate=0.5, clip_norm=None, keep="best"
+                100,
+                schedule="constant",
+                learning_rate=0.5,
+                clip_norm=None,
+                keep="best",
+                relative=False,
             ),
+            weighting_coefficient=20.0,
             callbacks=[press],
         )
     total = model.history_["total_loss"]

@@ -18,9 +18,9 @@ from magnitude_ae.architectures import (
     LinearAutoencoder,
     calibrate,
 )
-from magnitude_ae.batches import ALL, BATCHES, Latents, cut_cells, halo
+from magnitude_ae.batches import ALL, BATCHES, Cloud, Latents, cut_cells, halo
 from magnitude_ae.random import draws_from
-from magnitude_ae.strategies import Phase, default_strategy
+from magnitude_ae.strategies import Phase, default_coefficient, default_strategy
 from magnitude_ae.training import Training, loop, make_optimizers, train
 
 POINTS = torch.randn(40, 3, generator=torch.Generator().manual_seed(0))
@@ -39,13 +39,8 @@ def seeded(seed=0):
 
 
 def training(module=None, points=POINTS, **kwargs):
-    return Training(
-        small() if module is None else module,
-        points,
-        mag.weighting(points, 1.0),
-        1.0,
-        **{"progress": False, **kwargs},
-    )
+    module = small() if module is None else module
+    return Training(module, Cloud(points, 1.0), **{"progress": False, **kwargs})
 
 
 def quick(strategy, **settings):
@@ -61,7 +56,7 @@ def cells(n_epochs=3, batch_size=15, halo=5, **kwargs):
         batch_size,
         "cells",
         halo,
-        **{"weighting_coefficient": 1.0, "learning_rate": 1e-3, **kwargs},
+        **{"weighting_coefficient": 1.0, "learning_rate": 1e-3, "relative": False, **kwargs},
     )
 
 
@@ -181,19 +176,22 @@ def test_the_recipe_of_the_report():
 
 
 def test_the_default_strategy():
-    assert (
-        default_strategy("linear")
-        == default_strategy((nn.Linear(3, 2), nn.Linear(2, 3)))
-        == mag.BurnIn()
-    )
-    assert (
-        default_strategy("convolutional").burn_in_learning_rate < mag.BurnIn().burn_in_learning_rate
-    )
+    """Subsets for any network; about as many steps for many points as for few."""
+    own = (nn.Linear(3, 2), nn.Linear(2, 3))
+    assert default_strategy("linear", 1000) == default_strategy(own, 1000) == mag.Subsets()
+    few, many = (default_strategy("linear", n).phases(1.0)[0] for n in (1000, 20_000))
+    assert few.n_epochs * 2 == many.n_epochs * 40
+    burn_in, then = default_strategy("deep", 3000).phases(1.0)
+    assert burn_in.weighting_coefficient == 0
+    assert then.batches == "subsets"
+    assert then.learning_rate < few.learning_rate
+    assert default_strategy("convolutional", 3000).phases(1.0)[1].batch_size is None
+    assert default_coefficient("deep") < default_coefficient("linear") == default_coefficient(own)
 
 
 @pytest.mark.parametrize(
     "strategy",
-    [mag.Joint(), mag.BurnIn(), mag.PredictorCorrector(), mag.Cells()],
+    [mag.Joint(), mag.BurnIn(), mag.PredictorCorrector(), mag.Cells(), mag.Subsets()],
     ids=lambda s: type(s).__name__,
 )
 def test_plans_are_values(strategy):
@@ -240,7 +238,7 @@ def test_settings_that_a_strategy_cannot_use_are_refused(strategy, settings, wor
 @pytest.mark.parametrize("setting", ["learning_rate", "max_epochs", "batch_size"])
 @pytest.mark.parametrize(
     "strategy",
-    [mag.Joint(), mag.BurnIn(), mag.PredictorCorrector(), mag.Cells()],
+    [mag.Joint(), mag.BurnIn(), mag.PredictorCorrector(), mag.Cells(), mag.Subsets()],
     ids=lambda s: type(s).__name__,
 )
 def test_a_setting_is_used_or_refused(strategy, setting):
@@ -285,7 +283,7 @@ def test_numbers_that_make_no_sense(name, value):
         ("optimizer", "sgd", "'adam', 'muon'"),
         ("schedule", "linear", "'cosine', 'constant'"),
         ("keep", "first", "'last', 'best'"),
-        ("batches", "cell", "'shuffled', 'cells'"),
+        ("batches", "cell", "'shuffled', 'subsets', 'cells'"),
     ],
 )
 def test_choices_that_are_not_known(name, value, known):
@@ -311,9 +309,9 @@ IMPOSSIBLE = [
     ([], ValueError, "no phases"),
     ([Phase("a", 1), "joint"], TypeError, "Phase objects, not 'joint'"),
     (
-        [Phase("a", 1), Phase("mine", 1, 10, weighting_coefficient=1.0)],
+        [Phase("a", 1), Phase("mine", 1, batches="subsets", weighting_coefficient=1.0)],
         ValueError,
-        "'mine'.*shuffled batches of 10.*batches='cells', or batch_size=None",
+        "'mine'.*subsets of no size; set batch_size",
     ),
     (
         [Phase("a", 1), Phase("mine", 1, batches="cells", weighting_coefficient=1.0)],
@@ -331,7 +329,7 @@ IMPOSSIBLE = [
 @pytest.mark.parametrize(
     "phases, kind, words",
     IMPOSSIBLE,
-    ids=["none", "a word", "shuffled weighting", "cells without size", "nothing"],
+    ids=["none", "a word", "subsets without size", "cells without size", "nothing"],
 )
 def test_a_plan_that_cannot_be_carried_out_is_refused_before_the_first_step(phases, kind, words):
     module = small()
@@ -492,7 +490,8 @@ def test_the_boost_falls_to_one_in_the_middle(boost):
 
 
 def test_training_follows_the_boost():
-    done = train(training(), [Phase("joint", 8, weighting_coefficient=2.0, boost=16.0)])
+    plan = Phase("joint", 8, weighting_coefficient=2.0, boost=16.0, relative=False)
+    done = train(training(), [plan])
     assert_close(
         torch.tensor(done.history["weighting_coefficient"]),
         torch.tensor([2 * 16**0.75, 2 * 16**0.5, 2 * 16**0.25, 2.0, 2.0, 2.0, 2.0, 2.0]),
@@ -633,22 +632,32 @@ def test_a_halo_is_what_lies_nearest(n, inside, size, k, cloud):
 @pytest.mark.parametrize("name", BATCHES)
 @pytest.mark.parametrize("size", [1, 15, 40, 41])
 def test_every_kind_of_batches_parts_the_points(name, size):
-    "Each point once an epoch, with its own weight; by the generator alone, whatever the default."
+    """Each point once an epoch; by the generator alone, whatever the default.
+
+    Cells have the weights of the whole, other batches those among themselves.
+    """
     kind = BATCHES[name]
     phase = Phase("mine", 1, size, name, weighting_coefficient=1.0)
     state = training()
 
     def parted():
-        latents = Latents(lambda points: points[:, :2], POINTS)
+        latents = Latents(lambda points: points[:, :2], Cloud(POINTS, 1.0))
         parts = kind.parts(len(POINTS), phase, latents, seeded(3))
         batches = [kind.batch(state.cloud, rows, phase, latents) for rows in parts]
         return torch.cat([torch.arange(40)[rows] for rows in parts]), batches
+
+    def wanted(batch):
+        if name == "cells" or len(batch.points) == len(POINTS):
+            rows = [(point == POINTS).all(1).nonzero().item() for point in batch.points]
+            return TARGET[rows]
+        return mag.weighting(batch.points, 1.0)
 
     numbers, batches = parted()
     assert sorted(numbers.tolist()) == list(range(40))
     assert max(len(batch.points) for batch in batches) <= max(size, 2 * size - 1)
     assert_close(torch.cat([batch.points for batch in batches]), POINTS[numbers])
-    assert_close(torch.cat([batch.input_weighting for batch in batches]), TARGET[numbers])
+    for batch in batches:
+        assert_close(batch.input_weighting, wanted(batch), rtol=1e-4, atol=1e-5)
     before = torch.get_rng_state()
     torch.set_default_dtype(torch.float64)
     try:
@@ -665,7 +674,7 @@ def test_latents_are_computed_when_asked_for_and_then_kept():
         calls.append(len(points))
         return points[:, :2]
 
-    latents = Latents(encode, POINTS)
+    latents = Latents(encode, Cloud(POINTS, 1.0))
     latents.update(ALL, POINTS[:, 1:])
     assert calls == []
     assert_close(latents.values(), POINTS[:, :2])
@@ -679,7 +688,7 @@ def test_the_loss_of_cells_is_that_of_the_whole():
     points = 6 * torch.rand(500, 3, generator=seeded())
     module = small(batch_norm=False)
     state = training(module.fit_units(points), points)
-    latent = Latents(module.encode, points).values()
+    latent = Latents(module.encode, Cloud(points, 1.0)).values()
     phase = cells(batch_size=100)
 
     def told(rows, around=None):
@@ -715,7 +724,7 @@ def test_the_weighting_of_a_cell_with_its_halo():
 def test_the_halo_is_held_where_it_is():
     "No gradient reaches the points around a cell: the step moves the cell alone."
     state = training(small(batch_norm=False))
-    latent = Latents(state.module.encode, POINTS).values()
+    latent = Latents(state.module.encode, state.cloud).values()
     rows = cut_cells(latent, 15, seeded())[0]
     around = latent[halo(latent, rows, 5)]
     phase = cells(reconstruction_coefficient=0.0)

@@ -102,24 +102,26 @@ def test_gradients_of_the_places():
 def test_functions_of_a_batch():
     points = torch.tensor(cloud(30), requires_grad=True)
     subsets = torch.arange(20).view(4, 5)
-    found = subset_functions(points, subsets, 0.9)
+    found = subset_functions(mag.similarity_matrix(points, 0.9), subsets)
     rows = points.detach().numpy()
     for row, subset in zip(found.detach().numpy(), subsets, strict=True):
         # the nugget of 1e-9 is magnified by the condition of ζ
         np.testing.assert_allclose(row, by_hand(rows[subset], 0.9, rows), atol=1e-6)
-    assert torch.autograd.gradcheck(lambda x: subset_functions(x, subsets, 0.9), points)
+    assert torch.autograd.gradcheck(
+        lambda x: subset_functions(mag.similarity_matrix(x, 0.9), subsets), points
+    )
 
 
 def test_equal_rows_of_a_batch_share_their_weight():
     points = torch.tensor(np.repeat(cloud(8), 2, axis=0))
-    found = subset_functions(points, torch.arange(16)[None], 1.0)
+    found = subset_functions(mag.similarity_matrix(points), torch.arange(16)[None])
     np.testing.assert_allclose(found[0].numpy(), mag.weighting(points.numpy()), atol=1e-7)
 
 
 def test_a_batch_that_is_not_finite_is_refused():
-    points = torch.full((4, 2), torch.nan)
+    zeta = torch.full((4, 4), torch.nan)
     with pytest.raises(mag.SingularSimilarityError, match="not finite"):
-        subset_functions(points, torch.arange(4)[None], 1.0)
+        subset_functions(zeta, torch.arange(4)[None])
 
 
 @pytest.mark.parametrize(

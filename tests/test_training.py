@@ -19,6 +19,7 @@ from torch import nn
 
 import magnitude_ae as mag
 from magnitude_ae.architectures import Autoencoder, LinearAutoencoder, build, calibrate, mlp
+from magnitude_ae.batches import Cloud
 from magnitude_ae.losses import reconstruction_loss, weighting_loss
 from magnitude_ae.random import draws_from
 from magnitude_ae.strategies import Phase
@@ -42,13 +43,13 @@ def dropping(seed=0):
 
 
 def training(module=None, **kwargs):
-    return Training(
-        small() if module is None else module, POINTS, TARGET, 1.0, **{"progress": False, **kwargs}
-    )
+    cloud = Cloud(POINTS, 1.0, input_weighting=TARGET)
+    return Training(small() if module is None else module, cloud, **{"progress": False, **kwargs})
 
 
 def joint(n_epochs=4, **kwargs):
-    return Phase("joint", n_epochs, **{"weighting_coefficient": 1.0, **kwargs})
+    settings = {"weighting_coefficient": 1.0, "relative": False}
+    return Phase("joint", n_epochs, **(settings | kwargs))
 
 
 def burn_in(n_epochs=2, batch_size=10, **kwargs):
@@ -319,11 +320,12 @@ def test_global_settings_are_left_alone():
     assert before == settings()
 
 
-def test_a_weighting_loss_needs_a_weighting():
-    state = Training(small(), POINTS, None, 1.0, progress=False)
-    with pytest.raises(ValueError, match="'joint' asks for the weighting loss.*input_weighting"):
-        train(state, [burn_in(1), joint(1)])
-    assert state.epoch == 0
+def test_the_weighting_of_all_points_is_found_when_a_phase_asks_for_it():
+    state = Training(small(), Cloud(POINTS, 1.0), progress=False)
+    train(state, [burn_in(1)])
+    assert state.cloud.known_weighting is None
+    train(state, [burn_in(1), joint(1)])
+    torch.testing.assert_close(state.cloud.known_weighting, TARGET)
 
 
 # ---- batches

@@ -26,6 +26,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "people": (
         "estimators",
         "fitted",
+        "fitting",
         "autoencoder",
         "boundary",
         "neighbours",

@@ -6,7 +6,7 @@ from typing import Any, Literal, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from magnitude_ae.datasets.shapes import Seed
+from magnitude_ae.random import Seed
 
 __all__ = ["ball", "digits", "disc", "fashion_mnist", "mnist", "sphere", "swiss_roll", "unroll"]
 

@@ -16,14 +16,14 @@ from pathlib import Path
 from queue import Empty, Queue
 from threading import Thread
 from types import ModuleType
-from typing import Any
 from urllib.request import Request, urlopen
 
 import numpy as np
 import torch
 
 from ..checks import check_choice, check_count
-from .shapes import Seed, generator_of
+from .shapes import generator_of
+from ..random import Seed
 
 # %% ../../nbs/86_images.ipynb #5f07298b
 def digits(
@@ -174,7 +174,7 @@ def download(
 _CANNOT_BE_HAD = (OSError, RuntimeError, ImportError)  # what a download may raise
 
 
-def _folder(root: Any) -> Path | None:
+def _folder(root: str | os.PathLike[str] | None) -> Path | None:
     "The folder, or None when there is none. Raises `TypeError` or `ValueError`."
     if root is None or (isinstance(root, str) and not root):
         return None

@@ -19,6 +19,7 @@ from ..evaluation import compare_embeddings
 from .arguments import as_rows, check_same_points, scale_or_choice
 from .figures import methods_figure
 from .shell import Explorer, Words
+from ..random import Seed
 
 # %% ../../nbs/109_explore_methods.ipynb #37f832df
 _AS_THEY_COME = "as they come"
@@ -110,7 +111,7 @@ def methods(
     *,
     scale: Any = None,  # t, one over the unit of distance; None: the estimator's, or chosen
     labels: Any = None,  # (n,) classes, to colour by
-    random_state: Any = None,  # of what has to be computed
+    random_state: Seed = None,  # of what has to be computed
 ) -> MethodsExplorer:
     """An explorer of several methods side by side.
 

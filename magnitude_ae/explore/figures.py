@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.collections import Collection
 from matplotlib.figure import Figure
 
 from .. import plots
@@ -37,13 +38,13 @@ def _ends(
 def _histogram(
     ax: Axes,
     weights: np.ndarray,  # (n,)
-    colours: Any,  # matplotlib's collection whose colours it explains
+    colours: Collection,  # whose colours it explains
 ) -> None:
     "Draws how many points have which weight."
     _, edges, _ = ax.hist(weights, bins=_N_BINS, range=_ends(weights))
     half = (edges[1] - edges[0]) / 2
-    for bar, edge in zip(ax.patches, edges[:-1], strict=True):
-        bar.set_facecolor(colours.to_rgba(edge + half))
+    for bar, colour in zip(ax.patches, colours.to_rgba(edges[:-1] + half), strict=True):
+        bar.set_facecolor(colour)
     title = f"weights {weights.min():.2g} to {weights.max():.2g}"
     ax.set(xlabel="weight", ylabel="points", title=title)
     ax.spines[["top", "right"]].set_visible(False)
@@ -93,8 +94,15 @@ def _draw_trio(
     "Draws the input, its latent, and weight against weight."
     plots.scatter(drawable(points), input_weighting, ax=axes[0], title="input", colorbar=False)
     if latent is None:
-        middle: dict[str, Any] = {"ha": "center", "va": "center", "transform": axes[1].transAxes}
-        axes[1].text(0.5, 0.5, "nothing learnt yet", color="0.4", **middle)
+        axes[1].text(
+            0.5,
+            0.5,
+            "nothing learnt yet",
+            color="0.4",
+            ha="center",
+            va="center",
+            transform=axes[1].transAxes,
+        )
         axes[1].set_axis_off()
         axes[2].set_axis_off()
         return
@@ -131,9 +139,9 @@ def training_figure(
     latent: Any,  # (n, k), or None when there is none yet
     input_weighting: Any,  # (n,)
     latent_weighting: Any = None,  # (n,), when there is a latent
-    history: Any = None,  # mapping from columns to lists, as `history_`; None: no losses
+    history: Mapping[str, Any] | None = None,  # column -> list, as `history_`; None: no losses
     epoch: int | None = None,  # to be marked in the losses
-    limits: Any = None,  # (2, k) lowest and highest coordinates of the latent's axes; None: its own
+    limits: Sequence[np.ndarray] | None = None,  # lowest and highest latent (k,); None: its own
 ) -> Figure:
     """Input, latent, weight against weight, and the losses below.
 
@@ -186,7 +194,7 @@ def _draw_walk(
 
 
 def sweep_figure(
-    walk: Any,  # table with a row for each run: λ or t, and the columns of the example
+    walk: pd.DataFrame,  # a row for each run: λ or t, and the columns of the example
     key: str,  # "λ" or "t": what varies
     value: float,  # where we are
     points: Any,  # (n, d) of one run there
@@ -227,7 +235,7 @@ def _light_up(ax: Axes, places: np.ndarray) -> None:
     ax.scatter(*places.T, zorder=5, **look)
 
 
-def _draw_star(ax: Axes, place: np.ndarray) -> None:
+def _draw_star(ax: Axes, place: Sequence[float] | np.ndarray) -> None:
     "Marks one place, (1,) to (3,)."
     x, y, *z = [*place, 0.0] if len(place) == 1 else place
     coordinates = [[x], [y], *([height] for height in z)]
@@ -239,7 +247,7 @@ def _draw_gallery(
     images: np.ndarray,  # (n, height, width)
     rows: np.ndarray,  # (m,) of which 24 are shown, evenly spaced
     n_selected: int,  # 0: the rows are those that weigh most
-    decoded: Any,  # (p,) the decoded image, or None
+    decoded: Sequence[float] | np.ndarray | None,  # (p,) the decoded image
 ) -> None:
     "Draws images side by side, and the decoded one beside them."
     low, high = images.min(), images.max()
@@ -265,10 +273,10 @@ def linked_figure(
     latent: Any,  # (n, k)
     input_weighting: Any,  # (n,)
     latent_weighting: Any,  # (n,)
-    selected: Any = (),  # (m,) rows to light up
+    selected: Sequence[int] | np.ndarray = (),  # (m,) rows to light up
     images: Any = None,  # (n, height, width) or (n, p), p a square number; None: no images
-    place: Any = None,  # (k,) a place of the latent, k at most 3
-    decoded: Any = None,  # (d,) what the decoder makes of it
+    place: Sequence[float] | np.ndarray | None = None,  # (k,) of the latent, k at most 3
+    decoded: Sequence[float] | np.ndarray | None = None,  # (d,) what the decoder makes of it
 ) -> Figure:
     """Input, latent and weight against weight with the same points lit up, and their images.
 
@@ -314,8 +322,10 @@ def _draw_embedding(
     labels: Any,  # (n,) classes that become colours instead, or None
 ) -> None:
     "Draws a small panel with points and no key."
-    look: dict[str, Any] = {"values": values} if labels is None else {"labels": labels}
-    plots.scatter(drawable(points), ax=ax, title=title, colorbar=False, size=6, **look)
+    numbers = values if labels is None else None
+    plots.scatter(
+        drawable(points), numbers, labels=labels, ax=ax, title=title, colorbar=False, size=6
+    )
 
 
 def _fix_same_unit(axes: Sequence[Axes], latents: Sequence[np.ndarray]) -> None:

@@ -10,7 +10,7 @@ import io
 import threading
 from collections.abc import Iterable
 from importlib.resources import files
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import anywidget
 import numpy as np
@@ -24,7 +24,7 @@ drawing = threading.RLock()  # held by the thread that draws with matplotlib
 
 
 def png(
-    figure: Any,  # of matplotlib
+    figure: Figure,  # of matplotlib
 ) -> bytes:
     """The figure as a PNG file. Raises `TypeError` for anything else. Source: ours.
 
@@ -90,7 +90,7 @@ class Picture(anywidget.AnyWidget):
     click = traitlets.List(traitlets.Float(min=0, max=1)).tag(sync=True)
 
     @traitlets.validate("brush", "click")
-    def _check_place(self, proposal: Any) -> list[float]:
+    def _check_place(self, proposal: traitlets.Bunch) -> list[float]:
         name = proposal.trait.name
         length = self._lengths[name]
         if len(proposal.value) not in (0, length):

@@ -15,6 +15,7 @@ import ipywidgets as widgets
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from traitlets import Bunch
 
 from .figures import sweep_figure
 from .shell import Explorer, Words
@@ -62,7 +63,7 @@ def _read_row(
 
 
 def stored_runs(
-    folder: Any,  # of `magnitude-ae reproduce`
+    folder: str | Path,  # of `magnitude-ae reproduce`
 ) -> pd.DataFrame:
     "The trainings in a folder, one of each setting and seed. Raises `ValueError` for none."
     rows = [_read_row(path) for path in sorted(Path(folder).glob("*.json"))]
@@ -184,7 +185,7 @@ class SweepExplorer(Explorer[Stop]):
         same_seed = here[here["seed"] == stop.seed]
         return (here if same_seed.empty else same_seed).iloc[0]
 
-    def _show_walk(self, change: Any = None) -> None:
+    def _show_walk(self, change: Bunch | None = None) -> None:
         "Goes to the walk that is chosen, to the middle of its values."
         with self.together(), self.slider.hold_sync(), self.seed.hold_sync():
             name = self.walk.value
@@ -198,7 +199,7 @@ class SweepExplorer(Explorer[Stop]):
 
 # %% ../../nbs/107_explore_sweep.ipynb #5b232a2d
 def sweep(
-    folder: Any = "results/experiments",  # where `magnitude-ae reproduce` stored its runs
+    folder: str | Path = "results/experiments",  # where `magnitude-ae reproduce` stored its runs
 ) -> SweepExplorer:
     """An explorer of stored trainings along λ or t: Figure 3 of the report to walk through.
 

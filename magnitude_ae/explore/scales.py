@@ -15,6 +15,7 @@ import ipywidgets as widgets
 import numpy as np
 from matplotlib.figure import Figure
 from scipy.linalg import lapack
+from traitlets import Bunch
 
 from .. import datasets
 from .arguments import as_numbers, as_rows
@@ -126,7 +127,7 @@ class ScaleExplorer(Explorer[Stop]):
 
     def __init__(
         self,
-        choices: Mapping[str, Any],  # name -> points (n, d), or a function that makes them
+        choices: Mapping[str, np.ndarray | Callable[[], np.ndarray]],  # name -> points, or maker
     ) -> None:
         self._choices = choices
         self._spaces: dict[str, Space] = {}
@@ -163,7 +164,7 @@ class ScaleExplorer(Explorer[Stop]):
         )
         return Words(description, *weighed.judgement())
 
-    def _show_points(self, change: Any = None) -> None:
+    def _show_points(self, change: Bunch | None = None) -> None:
         "Goes to the points that are chosen, and fits the slider to them."
         with self.together():
             name = self.shape.value

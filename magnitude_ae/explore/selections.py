@@ -14,6 +14,8 @@ import ipywidgets as widgets
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
+from traitlets import Bunch
 
 from magnitude_ae.explore.arguments import (
     as_images,
@@ -144,7 +146,7 @@ class LinkedExplorer(Explorer[Lit]):
         return np.array(self._lit.rows, dtype=int)
 
     @selected.setter
-    def selected(self, rows: Any) -> None:
+    def selected(self, rows: ArrayLike) -> None:
         self.select(rows, self._lit.place, forget=True)
 
     @property
@@ -159,7 +161,7 @@ class LinkedExplorer(Explorer[Lit]):
 
     def select(
         self,
-        rows: Any,  # (m,) rows, or (n,) truth values
+        rows: ArrayLike,  # (m,) rows, or (n,) truth values
         place: Sequence[float] | None,  # (k,) of the latent
         *,
         forget: bool = False,  # whether brush and click in the picture are taken back
@@ -197,7 +199,7 @@ class LinkedExplorer(Explorer[Lit]):
             told += "; click into the latent to decode a place"
         return Words(f"Input, latent and weight against weight: {told}", told)
 
-    def _rows(self, rows: Any) -> tuple[int, ...]:
+    def _rows(self, rows: ArrayLike) -> tuple[int, ...]:
         "The rows in order, each once."
         array = np.asarray(rows)
         found = np.flatnonzero(array) if array.dtype == bool else np.unique(array.astype(int))
@@ -211,13 +213,13 @@ class LinkedExplorer(Explorer[Lit]):
             return None
         return as_rows(self._decode(np.array([place])), "decoded")[0]
 
-    def _brushed(self, change: Any) -> None:
+    def _brushed(self, change: Bunch) -> None:
         "Selects what a drag covers; a brush that is taken back selects nothing."
         rows = self.drawn.rows_within(change.new) if change.new else np.array([], dtype=int)
         if rows is not None:
             self.select(rows, self._lit.place)
 
-    def _clicked(self, change: Any) -> None:
+    def _clicked(self, change: Bunch) -> None:
         "Decodes the place, when it lies in the latent plane."
         k = self.latent.shape[1]
         if not change.new or k > 2 or self.drawn.panel_at(change.new) != 1:

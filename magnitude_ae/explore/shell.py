@@ -15,6 +15,7 @@ from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
 import ipywidgets as widgets
 from matplotlib.figure import Figure
+from traitlets import Bunch
 
 from .picture import Picture, drawing, png
 
@@ -106,7 +107,7 @@ class Explorer(widgets.VBox, Generic[Settings]):
         "The present picture as a figure of matplotlib, to be changed or saved."
         return self.draw(self.settings())
 
-    def refresh(self, change: Any = None) -> None:
+    def refresh(self, change: Bunch | None = None) -> None:
         "Shows the picture of the present settings. Shows and raises what goes wrong."
         with drawing:
             if self._waiting:

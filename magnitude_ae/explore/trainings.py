@@ -308,7 +308,7 @@ class TrainingExplorer(Explorer[_Seen]):
 # %% ../../nbs/105_explore_training.ipynb #67a8bf43
 def training(
     points: Any,  # (n, d), or images where the autoencoder takes them
-    autoencoder: Any = None,  # a `MagnitudeAutoencoder`: its settings; None: the default ones
+    autoencoder: MagnitudeAutoencoder | None = None,  # its settings; None: the default ones
     *,
     seconds: float = 0.5,  # between two pictures, at least
 ) -> TrainingExplorer:

@@ -52,7 +52,7 @@ def _draw_limits(
 
 # %% ../../nbs/97_plot_curves.ipynb #ed396e6a
 def _check_marks(
-    marks: Any,  # mapping: name -> scale; or None
+    marks: Mapping[str, float] | None,  # name -> scale
     scales: np.ndarray,  # (s,) increasing
 ) -> dict[str, float]:
     "The marks, each within the scales that are drawn."

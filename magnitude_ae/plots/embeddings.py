@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, FigureBase, SubFigure
+from matplotlib.gridspec import SubplotSpec
 
 from ..checks import check_number
 from magnitude_ae.plots.inputs import (
@@ -144,7 +145,7 @@ def _draw_panel(
 
 def _draw_column(
     figure: FigureBase,
-    cells: list[Any],  # grid cells from top to bottom: input, methods, colour bar
+    cells: list[SubplotSpec],  # grid cells from top to bottom: input, methods, colour bar
     column: _Column,
     methods: list[str],  # names of the rows below the input
     label: str,  # text under the colour bar
@@ -166,7 +167,7 @@ def _draw_column(
     add_colorbar(top.collections[0], column.scale, label, cax=foot, orientation="horizontal")
 
 # %% ../../nbs/98_plot_embeddings.ipynb #00dcf80f
-def _name_rows(figure: FigureBase, cells: list[Any], names: list[str]) -> None:
+def _name_rows(figure: FigureBase, cells: list[SubplotSpec], names: list[str]) -> None:
     for cell, name in zip(cells, names, strict=True):
         ax = figure.add_subplot(cell)
         ax.text(0.5, 0.5, name, rotation=90, ha="center", va="center", fontsize="large")

@@ -15,9 +15,12 @@ from typing import Any
 
 import numpy as np
 from matplotlib.animation import FuncAnimation, writers
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.collections import PathCollection
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+from mpl_toolkits.mplot3d.art3d import Path3DCollection
 from scipy.linalg import orthogonal_procrustes
 
 from ..checks import check_count, check_number
@@ -26,7 +29,7 @@ from .points import coloring_of, draw_points
 from .style import adapt_ink, axes_for, axes_in, name_axes, root_figure
 
 # %% ../../nbs/95_plot_films.ipynb #d6e275a9
-def _find_snapshots(holder: Any) -> Any:
+def _find_snapshots(holder: Any) -> object:
     "The snapshots themselves, or those in the notes of an estimator, a training or a dictionary."
     for attribute in ("notes_", "notes"):
         notes = getattr(holder, attribute, None)
@@ -178,7 +181,7 @@ class Film:
         n_pictures = len(self.epochs)
         still = [n_pictures - 1] * round(hold * self.fps)
 
-        def show(k: int) -> list[Any]:
+        def show(k: int) -> list[Artist]:
             self.show(k)
             return []
 
@@ -222,11 +225,11 @@ def _fix_stage(
 
 
 def _move(
-    dots: Any,  # scattered points; changed
+    dots: PathCollection,  # scattered points; changed
     points: np.ndarray,  # (n, k) where they shall be
 ) -> None:
     dots.set_offsets(points[:, :2])
-    if points.shape[1] == 3:
+    if isinstance(dots, Path3DCollection):
         dots.set_3d_properties(points[:, 2], "z")
 
 # %% ../../nbs/95_plot_films.ipynb #11752d63

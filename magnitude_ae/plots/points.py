@@ -7,6 +7,7 @@ __all__ = ['nearness', 'draw_dots', 'Coloring', 'ByValue', 'ByClass', 'Plain', '
            'scatter', 'thumbnails']
 
 # %% ../../nbs/89_plots.ipynb #313967b6
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 from itertools import product
@@ -14,8 +15,11 @@ from typing import Any, Protocol
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.collections import PathCollection
 from matplotlib.colors import Colormap
 from matplotlib.offsetbox import AnnotationBbox, OffsetImage
+from mpl_toolkits.mplot3d.art3d import Path3DCollection
+from mpl_toolkits.mplot3d.axes3d import Axes3D
 from mpl_toolkits.mplot3d.proj3d import proj_transform
 
 from ..checks import check_number
@@ -39,8 +43,8 @@ from magnitude_ae.plots.style import (
 
 # %% ../../nbs/89_plots.ipynb #a69b0de9
 def nearness(
-    ax: Any,  # axes in space
-    points: Any,  # three arrays (n,): where the points are
+    ax: Axes3D,
+    points: Iterable[np.ndarray],  # three arrays (n,): where the points are
 ) -> np.ndarray:
     "How near each point is to the viewer (n,), from 0 at the back of the box to 1 at its front."
     limits = (ax.get_xlim(), ax.get_ylim(), ax.get_zlim())
@@ -52,7 +56,7 @@ def nearness(
 
 
 def _resize_and_project(
-    dots: Any,  # scattered points in space
+    dots: Path3DCollection,  # what `scatter` returned
     size: float,  # area of a dot in the middle of the box, points²
 ) -> float:
     "What matplotlib's projection returns, after giving each dot the size that suits its depth."
@@ -65,14 +69,13 @@ def draw_dots(
     points: np.ndarray,  # (n, d)
     size: float,  # area of a dot in points²
     **style: Any,  # keywords of matplotlib's `scatter`
-) -> Any:
+) -> PathCollection:
     "The collection that matplotlib's `scatter` returns; in space, the nearer the larger."
-    spatial = is_spatial(ax)
-    most_single = 2000 if spatial else 5000
+    most_single = 2000 if is_spatial(ax) else 5000
     keywords = dict(style, s=size, linewidths=0, rasterized=len(points) > most_single)
-    if not spatial:
+    if not is_spatial(ax):
         return ax.scatter(*points.T, **keywords)
-    dots: Any = ax.scatter(*points.T, depthshade=False, **keywords)
+    dots = ax.scatter(*points.T, depthshade=False, **keywords)
     dots.do_3d_projection = partial(_resize_and_project, dots, size)
     return dots
 
@@ -86,7 +89,7 @@ class Coloring(Protocol):
     def style(self, rows: np.ndarray) -> dict[str, Any]:
         "The colours of these rows (n,), as keywords of matplotlib's `scatter`."
 
-    def explain(self, ax: Axes, dots: Any) -> None:
+    def explain(self, ax: Axes, dots: PathCollection) -> None:
         "Adds to the axes what says the meaning of the colours."
 
 # %% ../../nbs/89_plots.ipynb #0221b8c0
@@ -113,7 +116,7 @@ class ByValue:
             "plotnonfinite": True,
         }
 
-    def explain(self, ax: Axes, dots: Any) -> None:
+    def explain(self, ax: Axes, dots: PathCollection) -> None:
         pad = 0.18 if is_spatial(ax) else 0.02
         add_colorbar(dots, self.scale, self.label, ax=ax, shrink=0.75, pad=pad, aspect=25)
 
@@ -131,7 +134,7 @@ class ByClass:
     def style(self, rows: np.ndarray) -> dict[str, Any]:
         return {"color": np.array(list(self.colors.values()))[self.numbers[rows]]}
 
-    def explain(self, ax: Axes, dots: Any) -> None:
+    def explain(self, ax: Axes, dots: PathCollection) -> None:
         nowhere: list[list[float]] = [[]] * (3 if is_spatial(ax) else 2)
         for name, color in self.colors.items():  # entries of the legend
             ax.plot(*nowhere, "o", markersize=6, color=color, markeredgewidth=0, label=name)
@@ -154,7 +157,7 @@ class Plain:
     def style(self, rows: np.ndarray) -> dict[str, Any]:
         return {"color": "0.3"}
 
-    def explain(self, ax: Axes, dots: Any) -> None:
+    def explain(self, ax: Axes, dots: PathCollection) -> None:
         return None
 
 # %% ../../nbs/89_plots.ipynb #44fd0b70
@@ -163,9 +166,9 @@ def coloring_of(
     values: Any = None,  # (n,) numbers, or None
     labels: Any = None,  # (n,) classes, or None
     label: str = "weighting",  # text beside the colour bar
-    cmap: Any = None,  # name or Colormap; None is `weighting_colormap()`
-    limits: Any = None,  # (low, high) ends of the colour scale; None takes percentiles
-    percentiles: Any = (1, 99),  # percentiles that become the ends of the colour scale
+    cmap: str | Colormap | None = None,  # name or Colormap; None is `weighting_colormap()`
+    limits: tuple[float, float] | None = None,  # ends of the colour scale; None takes percentiles
+    percentiles: tuple[float, float] = (1, 99),  # that become the ends of the colour scale
 ) -> Coloring:
     """The way to colour the points.
 
@@ -188,7 +191,7 @@ def coloring_of(
 class DrawnPoints:
     "Points on axes."
 
-    dots: Any  # matplotlib's collection
+    dots: PathCollection
     rows: np.ndarray  # (n,) the row of the array that each dot of the collection is
 
 
@@ -197,7 +200,7 @@ def draw_points(
     points: np.ndarray,  # (n, d)
     coloring: Coloring,  # the way to colour them
     *,
-    size: Any = None,  # area of a dot in points²; None chooses by n and the room
+    size: float | None = None,  # area of a dot in points²; None chooses by n and the room
     colorbar: bool = True,  # whether to explain the colours
 ) -> DrawnPoints:
     "Draws the points. Raises `TypeError` or `ValueError` for a size that is no positive number."
@@ -218,8 +221,8 @@ def scatter(
     title: str | None = None,  # text above the picture
     label: str = "weighting",  # text beside the colour bar
     cmap: str | Colormap | None = None,  # colour map; None is `weighting_colormap()`
-    limits: Any = None,  # (low, high) ends of the colour scale; None takes percentiles
-    percentiles: Any = (1, 99),  # percentiles that become the ends of the colour scale
+    limits: tuple[float, float] | None = None,  # ends of the colour scale; None takes percentiles
+    percentiles: tuple[float, float] = (1, 99),  # that become the ends of the colour scale
     size: float | None = None,  # area of a dot in points²; None chooses by n and the room
     colorbar: bool = True,  # whether to draw the colour bar or the legend
 ) -> Axes:

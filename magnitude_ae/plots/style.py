@@ -12,17 +12,19 @@ __all__ = ['PETROFF', 'METHOD_PLACES', 'PAPER', 'weighting_colormap', 'colormap_
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, TypedDict, TypeGuard
 
 import matplotlib
 import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
+from matplotlib.collections import Collection
 from matplotlib.colorbar import Colorbar
 from matplotlib.colors import Colormap, ListedColormap, to_hex, to_rgba
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator
+from mpl_toolkits.mplot3d.axes3d import Axes3D
 
 from ..checks import check_number
 from magnitude_ae.plots.inputs import (
@@ -50,7 +52,7 @@ def weighting_colormap(
 
 # %% ../../nbs/94_plot_style.ipynb #2eb94148
 def colormap_of(
-    cmap: Any,  # name or Colormap of matplotlib, or None
+    cmap: str | Colormap | None,  # name or Colormap of matplotlib; None: the package's own
 ) -> Colormap:
     "The colour map meant; `weighting_colormap()` for None. Raises `TypeError` or `ValueError`."
     if cmap is None:
@@ -74,8 +76,8 @@ class ColorScale:
     def of(
         cls,
         values: np.ndarray,  # (n,) numbers, at least one of them finite
-        limits: Any = None,  # (low, high); None takes percentiles
-        percentiles: Any = (1, 99),  # (low, high), from 0 to 100
+        limits: tuple[float, float] | None = None,  # (low, high); None takes percentiles
+        percentiles: tuple[float, float] = (1, 99),  # (low, high), from 0 to 100
         rounding: float = 1e-10,  # relative differences that count as none
     ) -> "ColorScale":
         "The scale for these values. Raises `TypeError` or `ValueError` for no such pairs."
@@ -106,14 +108,13 @@ def _beyond(below: bool, above: bool) -> Literal["neither", "min", "max", "both"
 
 # %% ../../nbs/94_plot_style.ipynb #2b619bbf
 def add_colorbar(
-    artist: Any,  # what matplotlib's `scatter` returned
+    artist: Collection,  # what matplotlib's `scatter` returned
     scale: ColorScale,  # that was used
     label: str,  # text beside the bar
     **place: Any,  # keywords of matplotlib's `colorbar`, such as cax or orientation
 ) -> Colorbar:
     "A narrow bar with few numbers, with an arrowhead at each end beyond which there are values."
-    figure = artist.axes.figure
-    bar = figure.colorbar(artist, label=label, extend=scale.extend, **place)
+    bar = artist.figure.colorbar(artist, label=label, extend=scale.extend, **place)
     bar.outline.set_linewidth(0.5)
     bar.ax.tick_params(labelsize="small")
     bar.locator = MaxNLocator(5)
@@ -267,7 +268,7 @@ def method_styles(
     }
 
 # %% ../../nbs/94_plot_style.ipynb #c7c3a3a1
-def is_spatial(ax: Axes) -> bool:
+def is_spatial(ax: Axes) -> TypeGuard[Axes3D]:
     "Whether these are axes in space."
     return ax.name == "3d"
 
@@ -317,7 +318,7 @@ _WALLS = ("#f7f7f7", "#f2f2f2", "#ececec")
 
 def all_axis(ax: Axes) -> list[Axis]:
     "The two or three directions of the axes."
-    spatial = [ax.zaxis] if is_spatial(ax) else []  # type: ignore[attr-defined]  # of Axes3D
+    spatial = [ax.zaxis] if is_spatial(ax) else []
     return [ax.xaxis, ax.yaxis, *spatial]
 
 
@@ -325,17 +326,20 @@ def lay_paper(
     ax: Axes,  # axes that hold points; changed
 ) -> None:
     "Gives the axes a light ground, in space light walls, in every theme."
-    if not is_spatial(ax):
-        *color, opacity = to_rgba(ax.get_facecolor())
-        if min(color) < 0.85 or opacity < 1:
-            ax.set_facecolor(PAPER)
+    if is_spatial(ax):
+        _lay_walls(ax)
         return
+    *color, opacity = to_rgba(ax.get_facecolor())
+    if min(color) < 0.85 or opacity < 1:
+        ax.set_facecolor(PAPER)
+
+
+def _lay_walls(ax: Axes3D) -> None:
     ax.set_facecolor("none")  # the numbers on the axes stand outside of the walls
-    for axis, wall in zip(all_axis(ax), _WALLS, strict=True):
-        walled: Any = axis  # matplotlib carries no types for axes in space
-        walled.set_pane_color(to_rgba(wall))
+    for axis, wall in zip((ax.xaxis, ax.yaxis, ax.zaxis), _WALLS, strict=True):
+        axis.set_pane_color(to_rgba(wall))
         # The grid of axes that exist already can be coloured in no other way.
-        walled._axinfo["grid"].update(color="white", linewidth=0.8)
+        axis._axinfo["grid"].update(color="white", linewidth=0.8)
 
 # %% ../../nbs/94_plot_style.ipynb #4d9ed228
 _GREY = "#777777"
@@ -427,10 +431,9 @@ def name_axes(
     _name_directions(ax, shares)
     lay_paper(ax)
     if is_spatial(ax):
-        space: Any = ax  # matplotlib carries no types for axes in space
-        space.set_box_aspect(np.maximum(shares, _THINNEST), zoom=0.95)
-        if (space.elev, space.azim) == (30, -60):  # matplotlib's view: nobody has chosen another
-            space.view_init(24, -60)
+        ax.set_box_aspect(np.maximum(shares, _THINNEST), zoom=0.95)
+        if (ax.elev, ax.azim) == (30, -60):  # matplotlib's view: nobody has chosen another
+            ax.view_init(24, -60)
     else:
         ax.set_aspect("equal", adjustable="datalim")
         ax.spines[["top", "right"]].set_visible(False)
@@ -441,7 +444,7 @@ def name_axes(
 def marker_size(
     ax: Axes,  # axes
     n_points: int,  # how many share them
-    size: Any = None,  # what the caller wishes instead
+    size: float | None = None,  # what the caller wishes instead
 ) -> float:
     """The area of a dot in points², as wished, or one that suits the number of points and the room.
 

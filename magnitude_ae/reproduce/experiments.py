@@ -5,12 +5,12 @@
 # %% auto #0
 __all__ = ['TASKS', 'SHAPES', 'RECIPES', 'TRACE', 'Arrays', 'Task', 'Trace', 'Outcome', 'plan_of', 'Experiment', 'Baselines']
 
-# %% ../../nbs/91_reproduce.ipynb #5d90196a
+# %% ../../nbs/91_reproduce.ipynb #ccd3acf9
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any, TypedDict, cast
+from dataclasses import asdict, dataclass
+from typing import Any, TypedDict
 
 import numpy as np
 import torch
@@ -27,9 +27,11 @@ from magnitude_ae.strategies import (
     Joint,
     Phase,
     PredictorCorrector,
+    Strategy,
+    default_coefficient,
     default_strategy,
 )
-from ..training import Training
+from ..training import Callback, Training
 from ..weighting import weighting
 
 # %% ../../nbs/91_reproduce.ipynb #6681f6e1
@@ -91,48 +93,73 @@ TASKS = {
 }
 SHAPES = ("Swiss roll", "sphere", "ball")
 
-# %% ../../nbs/91_reproduce.ipynb #ac0b2001
-def _as_it_comes(task: Task) -> dict[str, Any]:
+# %% ../../nbs/91_reproduce.ipynb #f6a6e768
+class _Settings(TypedDict, total=False):
+    "What a recipe asks of `MagnitudeAutoencoder`."
+
+    strategy: Strategy
+    weighting_coefficient: float
+
+
+def _as_it_comes(task: Task) -> _Settings:
     return {}
 
 
-def _as_in_the_report(task: Task) -> dict[str, Any]:
+def _as_in_the_report(task: Task) -> _Settings:
     return {"strategy": task.report, "weighting_coefficient": task.report_coefficient}
 
 
-def _joint(task: Task) -> dict[str, Any]:
-    return {"strategy": default_strategy(task.architecture).joint}
+def _of_0_1(strategy: Strategy) -> _Settings:
+    return {"strategy": strategy, "weighting_coefficient": 20.0}
 
 
-def _predictor_corrector(task: Task) -> dict[str, Any]:
+def _full_batches(task: Task, boost: float = 1.0) -> Joint:
     if task.architecture == "convolutional":
-        return {"strategy": PredictorCorrector(40, learning_rate=1e-3)}
-    return {"strategy": PredictorCorrector()}
+        return Joint(n_epochs=120, learning_rate=1e-2, boost=boost, relative=False)
+    return Joint(boost=boost, relative=False)
 
 
-def _falling(task: Task) -> dict[str, Any]:
-    "The default with a λ that starts four times as large."
-    strategy = default_strategy(task.architecture)
-    joint = cast(Joint, strategy.joint)
-    return {"strategy": replace(strategy, joint=replace(joint, boost=4.0))}
+def _joint(task: Task) -> _Settings:
+    return _of_0_1(_full_batches(task))
 
 
-def _cells(task: Task) -> dict[str, Any]:
+def _burn_in(task: Task, boost: float = 1.0) -> _Settings:
+    "What 0.1 did by default."
+    then = _full_batches(task, boost)
     if task.architecture == "convolutional":
-        return {"strategy": Cells(20, 100, 1e-3, n_epochs=60, learning_rate=2e-3)}
-    return {"strategy": Cells(cell_size=300, halo=100)}
+        return _of_0_1(BurnIn(20, 100, 1e-3, joint=then))
+    return _of_0_1(BurnIn(joint=then))
 
 
-RECIPES: dict[str, Callable[[Task], dict[str, Any]]] = {
+def _falling(task: Task) -> _Settings:
+    "Burn-in, with a λ that starts four times as large."
+    return _burn_in(task, boost=4.0)
+
+
+def _predictor_corrector(task: Task) -> _Settings:
+    if task.architecture == "convolutional":
+        return _of_0_1(PredictorCorrector(40, learning_rate=1e-3, relative=False))
+    return _of_0_1(PredictorCorrector(relative=False))
+
+
+def _cells(task: Task) -> _Settings:
+    if task.architecture == "convolutional":
+        smaller = Cells(20, 100, 1e-3, n_epochs=60, learning_rate=2e-3, relative=False)
+        return _of_0_1(smaller)
+    return _of_0_1(Cells(cell_size=300, halo=100, relative=False))
+
+
+RECIPES: dict[str, Callable[[Task], _Settings]] = {
     "default": _as_it_comes,
     "report": _as_in_the_report,
+    "burn-in": _burn_in,
     "joint": _joint,
     "predictor-corrector": _predictor_corrector,
     "falling λ": _falling,
     "cells": _cells,
 }
 
-# %% ../../nbs/91_reproduce.ipynb #c7872de7
+# %% ../../nbs/91_reproduce.ipynb #65426218
 TRACE = ("epoch", "seconds", "reconstruction_loss", "weighting_loss", "rho")
 
 
@@ -153,8 +180,6 @@ class Trace:
             latent, reconstruction = training.module(training.points)
         found = weighting(latent, training.scale)
         wanted = training.input_weighting
-        if wanted is None:  # λ = 0: the training did without it
-            wanted = weighting(training.points, training.scale)
         row = (
             training.epoch,
             sum(training.history["seconds"]),
@@ -212,7 +237,7 @@ def _rounded(row: Mapping[str, float]) -> dict[str, float]:
     "Six digits are enough to store."
     return {name: float(f"{value:.6g}") for name, value in row.items()}
 
-# %% ../../nbs/91_reproduce.ipynb #80253221
+# %% ../../nbs/91_reproduce.ipynb #879a7b7e
 @dataclass(frozen=True)
 class Experiment:
     """One training. `None` means: as in the task or the recipe.
@@ -254,7 +279,9 @@ class Experiment:
         points = task.points(n, random_state=self.seed)
         return points, task.points(n_new, random_state=1_000_000 + self.seed)
 
-    def model(self, progress: bool = False, callbacks: Sequence[Any] = ()) -> MagnitudeAutoencoder:
+    def model(
+        self, progress: bool = False, callbacks: Sequence[Callback] = ()
+    ) -> MagnitudeAutoencoder:
         "The estimator, not yet fitted."
         task = TASKS[self.task]
         settings = RECIPES[self.recipe](task)
@@ -273,8 +300,12 @@ class Experiment:
     def configuration(self) -> dict[str, Any]:
         "The experiment and its training plan, as JSON."
         model = self.model()
-        strategy = model.strategy or default_strategy(model.architecture)
-        phases = strategy.phases(model.weighting_coefficient, max_epochs=model.max_epochs)
+        n_points = self.n_points or TASKS[self.task].n_points
+        strategy = model.strategy or default_strategy(model.architecture, n_points)
+        coefficient = model.weighting_coefficient
+        if coefficient is None:
+            coefficient = default_coefficient(model.architecture)
+        phases = strategy.phases(coefficient, max_epochs=model.max_epochs)
         about = {"kind": "Experiment", **asdict(self)}
         said = {"experiment": about, "scale": model.scale, "phases": plan_of(phases)}
         return json.loads(json.dumps(said))

@@ -11,10 +11,11 @@ __all__ = ['Found', 'FAST', 'FAST_MNIST', 'MEASURES', 'COEFFICIENTS', 'SCALES', 
 # %% ../../nbs/122_report_figures.ipynb #9725b770
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import TypedDict, cast
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ..datasets import disc, mnist
@@ -58,8 +59,16 @@ def figure_one(
 # %% ../../nbs/122_report_figures.ipynb #dee33ede
 Found = tuple[Experiment, Outcome, Arrays]
 
-FAST: dict[str, Any] = {"n_points": 200, "max_epochs": 100}  # for a test; too small for numbers
-FAST_MNIST: dict[str, Any] = {"n_points": 150, "max_epochs": 3}
+
+class _Size(TypedDict, total=False):
+    "How large an `Experiment` is."
+
+    n_points: int
+    max_epochs: int
+
+
+FAST: _Size = {"n_points": 200, "max_epochs": 100}  # for a test; too small for numbers
+FAST_MNIST: _Size = {"n_points": 150, "max_epochs": 3}
 
 
 def outcome(
@@ -166,7 +175,7 @@ def parameter_experiments(
     fast: bool = False,
 ) -> tuple[list[Experiment], list[Experiment]]:
     "The experiments behind Figure 3: those over λ, those over t."
-    size: dict[str, Any] = FAST if fast else {"max_epochs": 300}  # seventeen: shorter ones
+    size: _Size = FAST if fast else {"max_epochs": 300}  # seventeen: shorter ones
     roll = "Swiss roll"
     return (
         [Experiment(roll, seed=seed, weighting_coefficient=c, **size) for c in COEFFICIENTS],
@@ -217,7 +226,7 @@ def figure_three(
     return figure
 
 
-def _draw_losses(ax: Any, table: pd.DataFrame, key: str, columns: Sequence[str]) -> None:
+def _draw_losses(ax: Axes, table: pd.DataFrame, key: str, columns: Sequence[str]) -> None:
     "A line through the means of each column over the runs, which are dots."
     for column in columns:
         mean = table.groupby(key)[column].mean()
@@ -303,7 +312,7 @@ def reproduce_strategies(
     figures, tables = {}, []
     for task in tasks:
         rehearsal = FAST_MNIST if task == "MNIST" else FAST
-        size: dict[str, Any] = rehearsal if fast else {}
+        size: _Size = rehearsal if fast else {}
         experiments = [Experiment(task, recipe, seed, **size) for recipe in STRATEGIES]
         tables.append(strategy_table(experiments, out, progress))
         curves = {each.recipe: run_or_load(each, out) for each in experiments}

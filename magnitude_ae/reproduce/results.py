@@ -60,7 +60,7 @@ def run(
     }
     return outcome, arrays
 
-# %% ../../nbs/121_results.ipynb #79f79a49
+# %% ../../nbs/121_results.ipynb #1339bd5c
 KINDS = {"Experiment": Experiment, "Baselines": Baselines}  # what a stored experiment may be
 
 
@@ -73,9 +73,14 @@ def completed(
     whole = {**configuration, "experiment": {**(_defaults(kind) if kind else {}), **about}}
     if "phases" in configuration:
         plan = configuration["phases"]
-        phases = [{**_defaults(Phase), **phase} for phase in plan["phases"]]
+        phases = [{**_defaults(Phase), **_of_0_1(phase), **phase} for phase in plan["phases"]]
         whole["phases"] = {**plan, "phases": phases}
     return whole
+
+
+def _of_0_1(phase: dict[str, Any]) -> dict[str, Any]:
+    "What was meant by a phase of 0.1 and is not the default any more."
+    return {"relative": False} if phase.get("weighting_coefficient") else {}
 
 
 def _defaults(kind: type) -> dict[str, Any]:
@@ -116,7 +121,9 @@ def run_or_load(
     path = Path(folder) / f"{experiment.stem}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.unlink(missing_ok=True)
-    compact: Any = {name: np.asarray(array, dtype=np.float32) for name, array in arrays.items()}
+    compact: dict[str, Any] = {
+        name: np.asarray(array, dtype=np.float32) for name, array in arrays.items()
+    }
     with written_whole(path.with_suffix(".npz")) as name:
         np.savez_compressed(name, **compact)
     with written_whole(path) as name:

@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
-from ..arrays import as_vectors
+from ..arrays import Array, as_vectors
 from ..products.dense import exact_product
 from ..products.protocol import Gradient, Product, Wanted, pull
 from ..similarity import Similarity
@@ -80,7 +80,7 @@ class Solution:
     ((3,), True, 0)
     """
 
-    value: Any  # (n,) or (n, k), v itself
+    value: Array  # (n,) or (n, k), v itself
     residual: float  # ‖b − ζv‖₂/‖b‖₂, ζ computed afresh and summed in float64
     n_steps: int  # of refinement or iteration after the first answer
     converged: bool  # whether the residual is within the solver's tolerance

@@ -6,6 +6,7 @@ from magnitude_ae.training.callbacks import (
     LogFile,
     Snapshots,
     TensorBoard,
+    Validation,
 )
 from magnitude_ae.training.checkpoints import Checkpoint, read_checkpoint, resume
 from magnitude_ae.training.files import read_file, write_file
@@ -33,6 +34,7 @@ __all__ = [
     "Stopped",
     "TensorBoard",
     "Training",
+    "Validation",
     "check_phases",
     "make_optimizers",
     "read_checkpoint",

@@ -5,11 +5,11 @@
 # %% auto #0
 __all__ = ['pack', 'unpack', 'state_of', 'put_back', 'Checkpoint', 'read_checkpoint', 'resume']
 
-# %% ../../nbs/88_checkpoints.ipynb #e4f16631
+# %% ../../nbs/88_checkpoints.ipynb #af44cfd4
 import json
 import math
 import warnings
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +59,7 @@ def unpack(packed: Any, tensors: dict[str, torch.Tensor]) -> Any:
         return tensors[packed["tensor"]]
     return {key: unpack(part, tensors) for key, part in packed["items"]}
 
-# %% ../../nbs/88_checkpoints.ipynb #ab538439
+# %% ../../nbs/88_checkpoints.ipynb #5e4cd81b
 def state_of(training: Training) -> dict[str, Any]:
     "All that changes in a training, as nested dicts and lists of tensors and numbers."
     optimizers = {
@@ -73,7 +73,7 @@ def state_of(training: Training) -> dict[str, Any]:
         "progress": dict(vars(training.progress)),
         "history": training.history,
         "notes": training.notes,
-        "input_weighting": training.input_weighting,
+        "input_weighting": training.cloud.known_weighting,
     }
 
 
@@ -96,8 +96,8 @@ def put_back(
     training.notes = state["notes"]
     weights = state["input_weighting"]
     if weights is not None:
-        weights = weights.to(training.points.device)
-    training.cloud = replace(training.cloud, input_weighting=weights)
+        weights = weights.to(training.cloud.device)
+    training.cloud.known_weighting = weights
     training.resumed_at = training.epoch
 
 
@@ -118,14 +118,14 @@ def _laid_out_as(value: torch.Tensor, parameter: torch.Tensor) -> torch.Tensor:
         return value.to(parameter.device)  # a count of steps
     return torch.empty_like(parameter).copy_(value)
 
-# %% ../../nbs/88_checkpoints.ipynb #4c8bc3fa
+# %% ../../nbs/88_checkpoints.ipynb #4eb42079
 def _terms(training: Training) -> dict[str, Any]:
     "What must be the same when a training goes on."
     terms = {
         "scale": training.scale,
         "seed": training.seed,
         "weighting_loss": training.weighting_loss,
-        "points": checksum({"points": training.points}, None),
+        "points": checksum({"points": training.cloud.source}, None),
         "solver": repr(training.solver),
         "phases": [asdict(phase) for phase in training.phases],
     }

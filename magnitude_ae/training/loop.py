@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Losses', 'batch_losses', 'Step', 'take_step', 'run_epoch', 'check_phases', 'train']
 
-# %% ../../nbs/13_training.ipynb #1a61e2a3
+# %% ../../nbs/13_training.ipynb #aaf1a9a7
 import copy
 import math
 import time
@@ -24,10 +24,13 @@ from ..architectures import calibrate
 from ..batches import BATCHES, Batch, Latents
 from ..losses import reconstruction_loss, weighting_loss
 from ..random import plain_torch
+from ..similarity import similarity_matrix
 from ..solvers import SingularSimilarityError
 from ..strategies import Phase
+from ..subsets import subset_functions
 from .checkpoints import resume
 from magnitude_ae.training.state import (
+    COLUMNS,
     Stopped,
     Training,
     make_optimizers,
@@ -36,7 +39,7 @@ from magnitude_ae.training.state import (
 )
 from ..weighting import weighting
 
-# %% ../../nbs/13_training.ipynb #0d6a7226
+# %% ../../nbs/13_training.ipynb #e766c559
 @dataclass(frozen=True, eq=False)
 class Losses:
     "The losses of a batch."
@@ -52,7 +55,7 @@ def batch_losses(
     training: Training,
     batch: Batch,
     phase: Phase,
-    coefficient: float,  # λ at this moment
+    coefficient: float,  # λ at this moment, in the data's units squared
 ) -> Losses:
     "What a step minimises and reports. Raises `SingularSimilarityError` when it cannot be had."
     module = training.module
@@ -70,7 +73,13 @@ def batch_losses(
     found = weighting(together, training.scale, solver=training.solver)[: len(latent)]
     wanted = batch.input_weighting
     kind = training.weighting_loss
-    minimised = minimised + coefficient * weighting_loss(found, wanted, kind, phase.smoothing)
+    weighted = weighting_loss(found, wanted, kind, phase.smoothing)
+    if batch.subsets is not None:
+        zeta = similarity_matrix(latent.double(), training.scale)
+        functions = subset_functions(zeta, batch.subsets.rows).to(latent.dtype)
+        extended = weighting_loss(functions, batch.subsets.input_functions, kind, phase.smoothing)
+        weighted = (weighted + extended) / 2
+    minimised = minimised + coefficient * weighted
     plain = weighting_loss(found.detach(), wanted, kind).item()
     return Losses(minimised, latent, told, plain, told + coefficient * plain)
 
@@ -80,7 +89,7 @@ def _require_finite(latent: torch.Tensor) -> None:
     if not torch.isfinite(spread.square().sum()):
         raise SingularSimilarityError("the network's latent is not finite")
 
-# %% ../../nbs/13_training.ipynb #7cfec402
+# %% ../../nbs/13_training.ipynb #85cddf54
 @dataclass(frozen=True, eq=False)
 class Step:
     "A step that was taken."
@@ -93,7 +102,7 @@ def take_step(
     training: Training,
     batch: Batch,
     phase: Phase,
-    coefficient: float,  # λ at this moment
+    coefficient: float,  # λ at this moment, in the data's units squared
 ) -> Step | None:
     "One step of the phase's optimisers, or None when it could not be taken."
     module = training.module
@@ -126,7 +135,7 @@ def _note_if_best(training: Training, total: float) -> None:
         progress.best_epoch = progress.epoch
         progress.best_state = copy.deepcopy(training.module.state_dict())
 
-# %% ../../nbs/13_training.ipynb #8bb8cd73
+# %% ../../nbs/13_training.ipynb #771b2dca
 def run_epoch(
     training: Training,
     phase: Phase,
@@ -141,8 +150,9 @@ def run_epoch(
         with training.generators.drawing():
             return training.module.encode(points)
 
-    latents = Latents(encode, training.points)
-    parts = kind.parts(len(training.points), phase, latents, training.generator)
+    latents = Latents(encode, training.cloud)
+    parts = kind.parts(len(training.cloud), phase, latents, training.generator)
+    unit = training.unit**2 if phase.relative else 1.0
     taken = []
     for k, rows in enumerate(parts):
         moment = (number + (k + 1) / len(parts)) / phase.n_epochs
@@ -150,7 +160,7 @@ def run_epoch(
         coefficient = phase.coefficient_at(moment)
         _set_rate(optimizers, rate)
         batch = kind.batch(training.cloud, rows, phase, latents)
-        step = take_step(training, batch, phase, coefficient)
+        step = take_step(training, batch, phase, coefficient * unit)
         if step is None:
             training.progress.n_failed += 1
             continue
@@ -170,7 +180,11 @@ def run_epoch(
         "gradient_norm": means[3],
         "n_skipped": len(parts) - len(taken),
         "seconds": time.perf_counter() - start,
+        **dict.fromkeys(_OF_VALIDATION, math.nan),
     }
+
+
+_OF_VALIDATION = [column for column in COLUMNS if column.startswith("validation_")]
 
 
 def _set_rate(optimizers: Sequence[torch.optim.Optimizer], rate: float) -> None:
@@ -182,7 +196,7 @@ def _set_rate(optimizers: Sequence[torch.optim.Optimizer], rate: float) -> None:
 def _mean(values: Sequence[float]) -> float:
     return math.fsum(values) / len(values)
 
-# %% ../../nbs/13_training.ipynb #0167bfe1
+# %% ../../nbs/13_training.ipynb #9945db8e
 _MOST_FAILURES = 20  # steps in a row that fail, until nothing is expected to change any more
 
 
@@ -200,7 +214,7 @@ def _begin(training: Training, phase: Phase) -> None:
         return
     if begins:
         with training.generators.drawing():
-            calibrate(training.module, training.points)
+            calibrate(training.module, training.cloud.sample())
     progress.frozen = True
     for layer in training.module.modules():
         if isinstance(layer, nn.modules.batchnorm._BatchNorm):
@@ -231,7 +245,7 @@ def _run_phase(training: Training, phase: Phase, bar: tqdm) -> None:
     progress.phase_number += 1
     progress.phase_epoch = 0
 
-# %% ../../nbs/13_training.ipynb #3c0a2d2d
+# %% ../../nbs/13_training.ipynb #290d9111
 def check_phases(phases: Sequence[Phase]) -> None:
     "Raises `ValueError` or `TypeError` for a plan that cannot be carried out."
     if not phases:
@@ -248,15 +262,9 @@ def check_phases(phases: Sequence[Phase]) -> None:
 
 def _check_data(training: Training) -> None:
     "Raises `ValueError` when the plan cannot be carried out on these points."
-    for phase in training.phases:
-        if phase.weighting_coefficient and training.input_weighting is None:
-            raise ValueError(
-                f"phase {phase.name!r} asks for the weighting loss; give the training an "
-                "input_weighting"
-            )
     layers = training.module.modules()
     normalises = any(isinstance(layer, nn.modules.batchnorm._BatchNorm) for layer in layers)
-    if normalises and len(training.points) < 2:
+    if normalises and len(training.cloud) < 2:
         raise ValueError(
             "points has a single row; an autoencoder needs at least two points to train on"
         )
@@ -297,7 +305,7 @@ def _finish(training: Training) -> None:
             finish(training)
     training.module.zero_grad(set_to_none=True)
 
-# %% ../../nbs/13_training.ipynb #757a553f
+# %% ../../nbs/13_training.ipynb #e0d34ff2
 _REASONS: dict[str, str] = {
     Stopped.INTERRUPTED: "it was interrupted",
     Stopped.FAILED: f"{_MOST_FAILURES} steps in a row could not be taken: the latent is singular "
@@ -328,7 +336,7 @@ def train(
             _finish(training)
         if not training.progress.frozen:
             with training.generators.drawing():
-                calibrate(training.module, training.points)
+                calibrate(training.module, training.cloud.sample())
     training.module.eval()
     if training.stopped in _REASONS:
         best = training.progress.best_state is not None or "best" in training.notes

@@ -6,7 +6,7 @@
 __all__ = ['COLUMNS', 'quiet', 'Stopped', 'Progress', 'Generators', 'make_optimizers', 'Callback', 'Training', 'bytes_kept',
            'require_room']
 
-# %% ../../nbs/117_training_state.ipynb #c8f8d45a
+# %% ../../nbs/117_training_state.ipynb #d25a6187
 import copy
 import math
 import threading
@@ -22,7 +22,7 @@ from torch import nn
 
 from ..architectures import Autoencoder, calibrate
 from ..arrays import require_memory
-from ..batches import Cloud
+from ..batches import ALL, Cloud
 from ..random import draws_from, may_draw
 from ..solvers import Solver
 from ..strategies import Phase
@@ -140,7 +140,7 @@ class Callback(Protocol):
 def _is_last(callback: Callback) -> bool:
     return getattr(callback, "last", False)
 
-# %% ../../nbs/117_training_state.ipynb #326f543d
+# %% ../../nbs/117_training_state.ipynb #9a097704
 COLUMNS = (
     "epoch",
     "phase",
@@ -152,6 +152,10 @@ COLUMNS = (
     "gradient_norm",
     "n_skipped",
     "seconds",
+    "validation_reconstruction_loss",  # NaN where there are no held-out points, or not now
+    "validation_weighting_loss",
+    "validation_total_loss",
+    "validation_rho",
 )
 
 
@@ -161,18 +165,16 @@ class Training:
     def __init__(
         self,
         module: Autoencoder,
-        points: torch.Tensor,  # (n, d) tensor on the module's device
-        input_weighting: torch.Tensor | None,  # (n,), or None when no phase needs it
-        scale: float,  # t, one over the unit of distance
+        cloud: Cloud,  # the points to learn from, and the scale
         *,
-        solver: Solver | None = None,  # for the latent's weighting; None: exact
         weighting_loss: str = "l1",  # "l1" or "l2"
         seed: int = 0,  # of the batches, and of layers that draw numbers
         callbacks: Sequence[Callback] = (),  # called after every epoch; see `Callback`
         progress: bool = True,  # a progress bar
     ) -> None:
         self.module = module
-        self.cloud = Cloud(points, input_weighting, scale, solver)
+        self.cloud = cloud
+        self.unit = _unit_of(self.cloud)
         self.weighting_loss = weighting_loss
         self.seed = seed
         self.callbacks = sorted(callbacks, key=_is_last)
@@ -180,19 +182,19 @@ class Training:
         self.phases: list[Phase] = []  # the plan
         self.progress = Progress()
         self.resumed_at = 0  # the epoch at which a checkpoint was taken up
-        self.generators = Generators(seed, points.device, may_draw(module))
+        self.generators = Generators(seed, self.cloud.device, may_draw(module))
         self.optimizers: dict[str, list[torch.optim.Optimizer]] = {}  # by name of phase
         self.history: dict[str, list[Any]] = {column: [] for column in COLUMNS}
         self.notes: dict[str, Any] = {}  # what callbacks want to remember
 
     @property
     def points(self) -> torch.Tensor:
-        "(n, d)"
-        return self.cloud.points
+        "All of them, (n, d)."
+        return self.cloud.rows(ALL)
 
     @property
-    def input_weighting(self) -> torch.Tensor | None:
-        "(n,), or None when no phase needs it."
+    def input_weighting(self) -> torch.Tensor:
+        "The weighting of all points, (n,), found when first asked for."
         return self.cloud.input_weighting
 
     @property
@@ -234,14 +236,23 @@ class Training:
         module = copy.deepcopy(self.module)
         if not self.progress.frozen:
             with self.generators.watching():
-                calibrate(module, self.points)
+                calibrate(module, self.cloud.sample())
         return module.eval()
 
     @torch.no_grad()
     def latents(self) -> torch.Tensor:
         "The latents of all points by `network`, (n, k)."
+        network = self.network()
+        parts = range(0, len(self.cloud), 2**14)
         with self.generators.watching():
-            return self.network().encode(self.points)
+            return torch.cat([network.encode(self.cloud.rows(slice(k, k + 2**14))) for k in parts])
+
+
+def _unit_of(cloud: Cloud) -> float:
+    "The root mean square of all centred features; 1 where the points coincide."
+    points = cloud.sample()
+    unit = (points - points.mean(0)).square().mean().sqrt().item()
+    return unit if unit > 0 else 1.0
 
 # %% ../../nbs/117_training_state.ipynb #4321cbd8
 class _Quiet:
@@ -269,7 +280,7 @@ class _Quiet:
 
 quiet = _Quiet()
 
-# %% ../../nbs/117_training_state.ipynb #821aa357
+# %% ../../nbs/117_training_state.ipynb #f07f9429
 def bytes_kept(
     training: Training,
     n_points: int,  # how many to try it with
@@ -287,7 +298,7 @@ def bytes_kept(
         return tensor
 
     with training.generators.watching(), torch.autograd.graph.saved_tensors_hooks(keep, give):
-        answer = module(training.points[:n_points])
+        answer = module(training.cloud.rows(slice(n_points)))
         total = sum(kept.values())
     del answer  # lived until the sum was taken, so that no address occurs twice
     return total
@@ -295,7 +306,7 @@ def bytes_kept(
 
 def require_room(training: Training) -> None:
     "Raises `MemoryError` when the largest batch of the plan does not fit."
-    n = len(training.points)
+    n = len(training.cloud)
     batch = max(min(phase.batch_size or n, n) for phase in training.phases)
     if batch < 1000:
         return
@@ -303,6 +314,6 @@ def require_room(training: Training) -> None:
     require_memory(
         int(batch * each),
         f"what the network keeps of {batch:,} points for the backward pass does not fit in memory; "
-        "use strategy=mag.Cells(), which takes hundreds at a time, or fewer points",
-        training.points.device,
+        "use strategy=mag.Subsets(), which takes hundreds at a time, or fewer points",
+        training.cloud.device,
     )
