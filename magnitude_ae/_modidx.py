@@ -178,6 +178,8 @@ d = { 'settings': {'doc_baseurl': '', 'doc_host': '', 'git_url': '', 'lib_path':
             'magnitude_ae.cli.commands': { 'magnitude_ae.cli.commands.Experiment': ('cli.html#experiment', 'magnitude_ae/cli/commands.py'),
                                            'magnitude_ae.cli.commands._answer': ('cli.html#_answer', 'magnitude_ae/cli/commands.py'),
                                            'magnitude_ae.cli.commands._as_json': ('cli.html#_as_json', 'magnitude_ae/cli/commands.py'),
+                                           'magnitude_ae.cli.commands._boundary_correlation': ( 'cli.html#_boundary_correlation',
+                                                                                                'magnitude_ae/cli/commands.py'),
                                            'magnitude_ae.cli.commands._embedding': ('cli.html#_embedding', 'magnitude_ae/cli/commands.py'),
                                            'magnitude_ae.cli.commands._names': ('cli.html#_names', 'magnitude_ae/cli/commands.py'),
                                            'magnitude_ae.cli.commands._number_or_name': ( 'cli.html#_number_or_name',

@@ -58,7 +58,7 @@ REPORT: dict[str, dict[str, Any]] = {
 }
 _SOON = 5_000  # so many points are weighed in seconds
 
-# %% ../nbs/14_autoencoder.ipynb #ee704e07
+# %% ../nbs/14_autoencoder.ipynb #9342ec40
 class MagnitudeAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """Reduces the dimension of points with an autoencoder that keeps their weighting.
 
@@ -299,8 +299,10 @@ class MagnitudeAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ba
         check_is_fitted(self)
         found = self._known_weights[name]
         if found is None:
-            ours = self._points
-            points = ours if name == "weighting_" else torch.as_tensor(self.embedding_)
+            points = self._points
+            if name == "embedding_weighting_":
+                with plain_torch():
+                    points = torch.as_tensor(self.embedding_)
             if points is None:
                 raise AttributeError(
                     f"{name} was not computed before this model was saved, and the points are not "

@@ -240,7 +240,7 @@ class Shuffled:
             return cloud.batch(rows)
         return cloud.by_itself(rows, settings.n_subsets)
 
-# %% ../nbs/115_batches.ipynb #0023c6a9
+# %% ../nbs/115_batches.ipynb #e893249f
 class RandomSubsets:
     "Random batches of about `batch_size` points, at most half of all; each weighed by itself."
 
@@ -261,9 +261,9 @@ class RandomSubsets:
         generator: torch.Generator,
     ) -> Sequence[Rows]:
         size = n_points if settings.batch_size is None else settings.batch_size
-        n_parts = max(2, round(n_points / size))
+        n_parts = min(max(2, round(n_points / size)), n_points // 2)
         order = torch.randperm(n_points, generator=generator, device="cpu")
-        return order.tensor_split(n_parts if n_points >= 4 else 1)
+        return order.tensor_split(max(1, n_parts))
 
     def batch(self, cloud: Cloud, rows: Rows, settings: BatchSettings, latents: Latents) -> Batch:
         if not settings.weighting_coefficient:

@@ -6,7 +6,7 @@
 __all__ = ['Settings', 'check_settings', 'device_of', 'offset_of', 'Projection', 'far_rows', 'warn_of_far', 'split_off',
            'seed_for', 'scale_for', 'run_training']
 
-# %% ../nbs/126_fitting.ipynb #de8fb159
+# %% ../nbs/126_fitting.ipynb #a6f7a2a5
 import copy
 import warnings
 from collections.abc import Callable, Sequence
@@ -31,7 +31,14 @@ from .losses import WEIGHTING_LOSSES
 from .random import seed_of
 from .scale import choose_scale
 from .strategies import Phase, default_coefficient, default_strategy
-from .training import BestState, Training, Validation, read_checkpoint, train
+from magnitude_ae.training import (
+    BestState,
+    Training,
+    Validation,
+    check_phases,
+    read_checkpoint,
+    train,
+)
 
 # %% ../nbs/126_fitting.ipynb #1531e03e
 class Settings(Protocol):
@@ -149,9 +156,10 @@ class Projection:
             return self.network
         return copy.deepcopy(self.network).to(tensor.dtype)
 
-# %% ../nbs/126_fitting.ipynb #4c0535d0
+# %% ../nbs/126_fitting.ipynb #00856a6b
 _FAR = 30.0  # times the median distance from the middle
 _MOST_FAR = 0.01  # of the rows
+_ENOUGH = 20  # rows, to say what is far
 
 
 def far_rows(
@@ -159,6 +167,8 @@ def far_rows(
 ) -> torch.Tensor:  # (n,), bool
     "Which rows, at most one in a hundred or a single one, lie far outside of the others."
     n = len(points)
+    if n < _ENOUGH:
+        return torch.zeros(n, dtype=torch.bool, device=points.device)
     step = max(1, n // 20_000)
     middle = points[::step].double().median(0).values
     parts = points.split(2**14)
@@ -241,7 +251,7 @@ def _weighed_at_once(phase: Phase, n_points: int) -> int:
     most = max(2, n_points // 2) if phase.batches == "subsets" else n_points
     return min(phase.batch_size, most)
 
-# %% ../nbs/126_fitting.ipynb #4740e286
+# %% ../nbs/126_fitting.ipynb #e95e10c9
 def run_training(
     model: Settings,
     x: torch.Tensor,  # (n, d)
@@ -301,12 +311,14 @@ def _plan(model: Settings, n_points: int, n_features: int) -> list[Phase]:
     coefficient = model.weighting_coefficient
     if coefficient is None:
         coefficient = default_coefficient(architecture)
-    return strategy.phases(
+    phases = strategy.phases(
         coefficient,
         learning_rate=model.learning_rate,
         max_epochs=model.max_epochs,
         batch_size=model.batch_size,
     )
+    check_phases(phases)
+    return phases
 
 
 def _cloud_of(points: torch.Tensor, scale: float, solver: Any, device: torch.device) -> Cloud:

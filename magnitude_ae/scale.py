@@ -148,7 +148,7 @@ class Lowest:
             raise ValueError("method gave NaN at every scale; let it return a number to minimise")
         return tried[int(np.nanargmin(values))]
 
-# %% ../nbs/04_scale.ipynb #31668a15
+# %% ../nbs/04_scale.ipynb #6872bbca
 RULES: dict[str, Rule] = {
     "fraction": Fraction(),
     "convergence": Convergence(),
@@ -206,12 +206,13 @@ def choose_scale(
 
 def _some(points: Any, max_points: int, metric: str, random_state: Any) -> Any:
     "The points, or random ones where they are more."
-    x = as_tensor(points)
+    given = metric == "precomputed"
+    x = as_tensor(points, "the precomputed distance matrix" if given else "points")
     if len(x) <= max_points:
         return points
-    if metric != "precomputed":
+    if not given:
         check_finite(x)
     rng = np.random.default_rng(seed_of(random_state))
     chosen = torch.from_numpy(rng.choice(len(x), max_points, replace=False)).to(x.device)
     part = x.detach()[chosen]
-    return part[:, chosen] if metric == "precomputed" else part
+    return part[:, chosen] if given else part

@@ -399,7 +399,7 @@ ROOMY = {  # what takes a lot of memory, and what to do instead
         lambda x: mag.MagnitudeAutoencoder(
             scale=1.0, strategy=mag.Joint(2), solver=mag.Vecchia(5), progress=False
         ).fit(x),
-        r"of 3,000 points for the backward pass .* use strategy=mag.Cells\(\)",
+        r"of 3,000 points for the backward pass .* use strategy=mag.Subsets\(\)",
     ),
 }
 
@@ -474,9 +474,9 @@ BAD_SETTINGS = {
     ],
     "solver": [("lu", TypeError, "mag.Cholesky"), (mag.LU, TypeError, r"mag.Cholesky\(\)")],
     "strategy": [
-        ("joint", TypeError, "mag.BurnIn"),
-        (3, TypeError, "mag.BurnIn"),
-        (mag.Joint, TypeError, r"mag.BurnIn\(\)"),
+        ("joint", TypeError, "mag.Subsets"),
+        (3, TypeError, "mag.Subsets"),
+        (mag.Joint, TypeError, r"mag.Subsets\(\)"),
     ],
     "device": [("gpu", ValueError, "device 'gpu'"), (3.5, ValueError, "device 3.5")],
     "random_state": [
@@ -567,11 +567,11 @@ def test_a_strategy_with_a_plan_that_cannot_be_carried_out():
         quick(strategy=Plan()).fit(GOOD)
     with pytest.raises(TypeError, match="Phase"):
         quick(strategy=Plan("joint")).fit(GOOD)
-    with pytest.raises(
-        ValueError,
-        match="shuffled batches of 4.*batches='cells'.*batch_size=None for all points at once",
-    ):
-        quick(strategy=Plan(Phase("joint", 3, batch_size=4, weighting_coefficient=1.0))).fit(GOOD)
+    with pytest.raises(ValueError, match="subsets of no size; set batch_size"):
+        plan = Plan(Phase("joint", 3, batches="subsets", weighting_coefficient=1.0))
+        quick(strategy=plan).fit(GOOD)
+    with pytest.raises(ValueError, match="batch_size 1, but batch normalisation needs"):
+        quick(strategy=Plan(Phase("burn-in", 3, batch_size=1))).fit(GOOD)
 
 
 # data sets

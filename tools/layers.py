@@ -23,19 +23,8 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "verbs": ("weighting", "functions", "scale", "updates", "subsets"),
     "data": ("datasets.*",),
     "model": ("architectures", "losses", "batches", "strategies", "training.*"),
-    "people": (
-        "estimators",
-        "fitted",
-        "fitting",
-        "autoencoder",
-        "boundary",
-        "neighbours",
-        "loops",
-        "evaluation",
-        "baselines",
-        "rivals",
-        "comparison",
-    ),
+    "people": ("estimators", "fitted", "fitting", "autoencoder", "boundary"),
+    "judging": ("neighbours", "loops", "evaluation", "baselines", "rivals", "comparison"),
     "outside": ("plots.*", "explore.*", "reproduce.*", "cli.*"),
 }
 ANYBODYS_LATER = "plots"  # what every module may import inside a function

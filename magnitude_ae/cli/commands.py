@@ -5,14 +5,14 @@
 # %% auto #0
 __all__ = ['app', 'main', 'Experiment', 'reproduce', 'weighting', 'magnitude', 'boundary', 'fit', 'transform']
 
-# %% ../../nbs/92_cli.ipynb #dfa10c6f
+# %% ../../nbs/92_cli.ipynb #e69d4aad
 import json
 import sys
 import warnings
 from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, TextIO
+from typing import TYPE_CHECKING, Annotated, TextIO
 
 import numpy as np
 import pandas as pd
@@ -27,6 +27,9 @@ from magnitude_ae.cli.tables import (
     write_table,
 )
 from ..files import written_whole
+
+if TYPE_CHECKING:
+    from magnitude_ae.autoencoder import MagnitudeAutoencoder
 
 # %% ../../nbs/92_cli.ipynb #fabbf7e1
 app = typer.Typer(
@@ -369,7 +372,7 @@ def boundary(
     )
     _answer(pd.DataFrame({"score": scores, "inside": inside}), facts, sentence, out, as_json)
 
-# %% ../../nbs/92_cli.ipynb #cb0fccc5
+# %% ../../nbs/92_cli.ipynb #5455b034
 def _embedding(values: np.ndarray) -> pd.DataFrame:  # values (n, k)
     "A table of columns x1, x2, …"
     return pd.DataFrame(values, columns=[f"x{k + 1}" for k in range(values.shape[1])])
@@ -395,6 +398,16 @@ _Epochs = Annotated[
     ),
 ]
 _Seed = Annotated[int | None, typer.Option(help="Makes the result repeatable.", show_default=False)]
+
+
+_WEIGHED = 5_000  # points; more take minutes, and somebody waits at a prompt
+
+
+def _boundary_correlation(model: "MagnitudeAutoencoder") -> float:
+    "Of the points that the model was trained on; NaN where they are many."
+    if len(model.embedding_) > _WEIGHED:
+        return float("nan")
+    return float(np.corrcoef(model.weighting_, model.embedding_weighting_)[0, 1])
 
 
 @app.command()
@@ -430,7 +443,7 @@ def fit(
             model.save(name)
     else:
         write_table(_embedding(model.embedding_), out)
-    rho = float(np.corrcoef(model.weighting_, model.embedding_weighting_)[0, 1])
+    rho = _boundary_correlation(model)
     if as_json:
         facts = {
             "n_points": len(points),
@@ -443,7 +456,9 @@ def fit(
         typer.echo(json.dumps(facts))
         return
     sizes = f"{len(points)} points in {points.shape[1]} dimensions to {components}"
-    reached = f"at scale {model.scale_:.6g}: boundary correlation {rho:.3f}"
+    reached = f"at scale {model.scale_:.6g}"
+    if not np.isnan(rho):
+        reached += f": boundary correlation {rho:.3f}"
     typer.echo(f"{sizes} {reached}. Written to {out}.", err=True)
 
 # %% ../../nbs/92_cli.ipynb #9fdaa7e4

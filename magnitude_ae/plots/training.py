@@ -21,12 +21,15 @@ from magnitude_ae.plots.style import (
     width_in_inches,
 )
 
-# %% ../../nbs/96_plot_training.ipynb #a2a4ba52
+# %% ../../nbs/96_plot_training.ipynb #a698e31d
 LOSS_STYLES: dict[str, dict[str, str]] = {  # loss -> keywords of matplotlib's `plot`
     "reconstruction_loss": {"color": "#0072b2", "linestyle": "-"},
     "weighting_loss": {"color": "#d55e00", "linestyle": "-"},
     "total_loss": {"linestyle": "--"},  # in the colour of the writing
+    "validation_reconstruction_loss": {"color": "#56b4e9", "linestyle": ":"},
+    "validation_weighting_loss": {"color": "#e69f00", "linestyle": ":"},
 }
+_HELD_OUT = "validation_"  # losses of held-out points, measured now and then
 
 
 def _loss(history: Any, name: str, epochs: np.ndarray) -> np.ndarray:
@@ -110,7 +113,7 @@ def _shade_phases(
             )
     ax.set_xlim(runs[0][1], runs[-1][2])
 
-# %% ../../nbs/96_plot_training.ipynb #961b561e
+# %% ../../nbs/96_plot_training.ipynb #2b7465bd
 def loss_curves(
     history: Any,  # mapping of equally long columns: 'epoch', 'phase', losses that may hold NaN
     *,
@@ -140,14 +143,15 @@ def loss_curves(
         _shade_phases(ax, runs, names_above=above)
     for name, column in losses.items():
         style = LOSS_STYLES[name]
+        there = np.isfinite(column) if name.startswith(_HELD_OUT) else slice(None)
         ax.plot(
-            epochs,
-            column,
+            epochs[there],
+            column[there],
             color=style.get("color", ink_of(ax)),
             linestyle=style["linestyle"],
             lw=1.5,
             marker="." if len(epochs) < 20 else None,
-            label=name.replace("_", " "),
+            label=name.replace(_HELD_OUT, "held-out ").replace("_", " "),
         )
     if best is not None:
         ax.axvline(best, color="0.5", ls=":", lw=1.2, label=f"best epoch, {best:,.10g}")

@@ -245,7 +245,7 @@ def _run_phase(training: Training, phase: Phase, bar: tqdm) -> None:
     progress.phase_number += 1
     progress.phase_epoch = 0
 
-# %% ../../nbs/13_training.ipynb #290d9111
+# %% ../../nbs/13_training.ipynb #6613a49d
 def check_phases(phases: Sequence[Phase]) -> None:
     "Raises `ValueError` or `TypeError` for a plan that cannot be carried out."
     if not phases:
@@ -268,8 +268,14 @@ def _check_data(training: Training) -> None:
         raise ValueError(
             "points has a single row; an autoencoder needs at least two points to train on"
         )
+    for phase in training.phases:
+        if normalises and phase.batch_size == 1 and phase.batches == "shuffled":
+            raise ValueError(
+                f"phase {phase.name!r} has batch_size 1, but batch normalisation needs at least "
+                "two points in a batch; take larger batches, or a network without it"
+            )
 
-# %% ../../nbs/13_training.ipynb #b59bd605
+# %% ../../nbs/13_training.ipynb #2aec6a7d
 def _run(training: Training) -> None:
     "The phases that are still to be done; a keyboard interrupt ends them."
     bar = tqdm(
@@ -282,6 +288,8 @@ def _run(training: Training) -> None:
         while training.progress.phase_number < len(training.phases) and not training.stopped:
             _run_phase(training, training.phases[training.progress.phase_number], bar)
     except KeyboardInterrupt:
+        if training.epoch == 0:
+            raise  # there is nothing to keep
         training.progress.stopped = Stopped.INTERRUPTED
     finally:
         bar.close()
