@@ -220,7 +220,7 @@ def _input_row(trial: Trial) -> dict[str, float]:
         row["loops"] = loops(trial.new)
     return row
 
-# %% ../nbs/133_comparison.ipynb #89b863df
+# %% ../nbs/133_comparison.ipynb #532a66a3
 def _scale(model: Any, scale: Any) -> float:
     "The scale at which all is weighed. Raises `TypeError` or `ValueError`."
     if scale is None and not hasattr(model, "scale_"):
@@ -268,7 +268,7 @@ def evaluate(
     new_points: Any,  # (m, d) what it was not trained on
     *,
     scale: Any = None,  # t, one over the unit of distance; None: the model's `scale_`
-    is_boundary: Any = None,  # m times True or False: which new points are boundary; None: unknown
+    is_boundary: Any = None,  # (m,) True for the new points of the boundary; None: unknown
     rivals: Any = ("PCA",),  # names of `RIVALS`, such as "λ = 0"; or a mapping: name -> fitted
     n_neighbors: int = 12,  # for trustworthiness within the whole
     count_loops: bool = False,  # whether the holes of each embedding are counted

@@ -6,7 +6,7 @@
 __all__ = ['TOPOLOGICAL_COEFFICIENT', 'TOPOLOGICAL_STEPS', 'Fit', 'RIVALS', 'Rows', 'RowsAndBack', 'NetworkReducer',
            'train_topological', 'fit_rival']
 
-# %% ../nbs/131_rivals.ipynb #6b136211
+# %% ../nbs/131_rivals.ipynb #e181b76a
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -19,11 +19,12 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from .architectures import Autoencoder, build, calibrate
+from .baselines import threads_kept
 from .checks import check_choice
 from .evaluation import flattened
 from .random import draws_from, plain_torch
 
-# %% ../nbs/131_rivals.ipynb #126a12ff
+# %% ../nbs/131_rivals.ipynb #78b1afb5
 @dataclass(frozen=True, eq=False)
 class Rows:
     "A fitted transformer of scikit-learn's kind, for points or images laid in rows."
@@ -32,7 +33,8 @@ class Rows:
 
     def transform(self, points: Any) -> np.ndarray:  # (m, d) or images -> (m, k)
         "Where the points go."
-        return np.asarray(self.transformer.transform(flattened(points)))
+        with threads_kept():
+            return np.asarray(self.transformer.transform(flattened(points)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +63,8 @@ def _umap(model: Any, points: Any, n_components: int, seed: int) -> Rows:
     x = flattened(points)
     n_neighbors = min(15, len(x) - 1)
     umap = UMAP(n_components=n_components, n_neighbors=n_neighbors, random_state=seed, n_jobs=1)
-    return Rows(umap.fit(x))
+    with threads_kept():
+        return Rows(umap.fit(x))
 
 
 def _lacking(method: str, package: str) -> str:

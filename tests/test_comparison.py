@@ -332,6 +332,7 @@ def test_the_topological_autoencoder_has_the_models_network(model, quick):
 
 def test_umap_carries_over_to_new_points(monkeypatch):
     made = []
+    threads = torch.get_num_threads()
 
     class UMAP:
         def __init__(self, **settings):
@@ -339,15 +340,18 @@ def test_umap_carries_over_to_new_points(monkeypatch):
 
         def fit(self, x):
             made.append(x.shape)
+            torch.set_num_threads(threads + 1)  # as Numba does
             return self
 
         def transform(self, x):
+            torch.set_num_threads(threads + 2)
             return x[:, :2].astype(np.float32)
 
     module = ModuleType("umap")
     module.UMAP = UMAP
     monkeypatch.setitem(sys.modules, "umap", module)
     table = mag.evaluate(Shadow(), old, new, rivals=["UMAP"], random_state=0)
+    assert torch.get_num_threads() == threads
     settings, shape = made
     assert shape == (60, 3)
     assert settings["n_components"] == 2

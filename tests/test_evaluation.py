@@ -65,6 +65,7 @@ def fake_umap(monkeypatch):
             made.append(settings)
 
         def fit_transform(self, x):
+            torch.set_num_threads(torch.get_num_threads() + 1)  # as Numba does
             return x[:, :2].astype(np.float32)
 
     module.UMAP = UMAP
@@ -85,7 +86,9 @@ def hidden(name):
 
 
 def test_umap_is_a_baseline_where_it_is_installed(fake_umap):
+    threads = torch.get_num_threads()
     embeddings = baselines(ball, random_state=3)
+    assert torch.get_num_threads() == threads
     assert list(embeddings) == ["PCA", "t-SNE", "UMAP"]
     assert all(e.shape == (90, 2) and e.dtype == np.float64 for e in embeddings.values())
     seed = seed_of(3)
