@@ -282,6 +282,10 @@ def test_what_0_1_did_is_got_back_as_the_page_says():
     assert run_blocks("migration") >= 4
 
 
+def test_choosing_works_as_the_page_says():
+    assert run_blocks("choosing") >= 4
+
+
 def run_blocks(page):
     "Runs the Python of a page from top to bottom, and tells how many blocks it has."
     text = (root / "docs" / f"{page}.md").read_text(encoding="utf-8")
