@@ -6,7 +6,7 @@
 __all__ = ['NULL_SCORES', 'unexplained', 'distance_from_mean', 'neighbour_distance', 'low_density', 'Trial', 'several_neighbours',
            'neighbourhoods', 'judged', 'evaluate']
 
-# %% ../nbs/133_comparison.ipynb #afa599a8
+# %% ../nbs/133_comparison.ipynb #6c37b441
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -32,7 +32,7 @@ from magnitude_ae.evaluation import (
 )
 from .loops import loops
 from .neighbours import neighbours_kept
-from .random import seed_of
+from .random import Seed, seed_of
 from .rivals import RIVALS, fit_rival
 from .subsets import boundary_function
 
@@ -220,7 +220,7 @@ def _input_row(trial: Trial) -> dict[str, float]:
         row["loops"] = loops(trial.new)
     return row
 
-# %% ../nbs/133_comparison.ipynb #532a66a3
+# %% ../nbs/133_comparison.ipynb #b2fd0a7b
 def _scale(model: Any, scale: Any) -> float:
     "The scale at which all is weighed. Raises `TypeError` or `ValueError`."
     if scale is None and not hasattr(model, "scale_"):
@@ -273,7 +273,7 @@ def evaluate(
     n_neighbors: int = 12,  # for trustworthiness within the whole
     count_loops: bool = False,  # whether the holes of each embedding are counted
     max_points: int = 2000,  # of more training points, a random part of this size is weighed
-    random_state: Any = None,  # int or NumPy random state; an int gives the same result again
+    random_state: Seed = None,  # int or NumPy random state; an int gives the same result again
 ) -> pd.DataFrame:  # a row for each method
     """A model, its rivals and scores without magnitude, judged on points that none has seen.
 
