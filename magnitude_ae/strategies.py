@@ -445,7 +445,7 @@ class Cells:
         )
         return [burn_in, cells]
 
-# %% ../nbs/11_strategies.ipynb #f4b07d5c
+# %% ../nbs/11_strategies.ipynb #b2f808a6
 def default_strategy(
     architecture: object,  # the name of a network, or one of the user's
     n_points: int,  # n
@@ -455,10 +455,11 @@ def default_strategy(
     if name == "convolutional":
         return BurnIn(20, 100, 1e-3, Joint(n_epochs=120, learning_rate=1e-2))
     if name == "deep":
-        steps = max(2, round(n_points / 1000))
-        n_epochs = max(20, round(450 / steps))
-        subsets = Subsets(n_epochs=n_epochs, batch_size=1000, learning_rate=1e-2)
         few = n_points < 20_000
+        batch_size = 1000 if few else 2000
+        steps = max(2, round(n_points / batch_size))
+        n_epochs = max(20, round(450 / steps))
+        subsets = Subsets(n_epochs=n_epochs, batch_size=batch_size, learning_rate=1e-2)
         return BurnIn(10 if few else 5, 100 if few else 200, 1e-3, subsets)
     steps = max(2, round(n_points / 500))
     return Subsets(n_epochs=max(20, round(1400 / steps)))
