@@ -548,13 +548,9 @@ QUOTED = [
 def test_the_readme_quotes_what_is_stored(task, recipe, n_seeds):
     readme = (root / "README.md").read_text(encoding="utf-8")
     names = {"default": "default", "burn-in": "default of 0.1", "report": "the report's method"}
-    row = re.search(
-        rf"^\| {task}.*\n(?:\| \|.*\n)*?|", readme, re.MULTILINE
-    )
-    block = readme[readme.index(f"\n| {task}") + 1 :].split("\n| ", 1)
-    lines = [block[0], *re.split(r"\n(?=\| [^|])", block[1])[0].splitlines()]
-    (line,) = [line for line in lines if f"Magnitude AE, {names[recipe]} |" in line]
-    said = [cell.split("±") for cell in line.strip().strip("|").split("|")[-2:]]
+    pattern = rf"^\| {task}[^|]*\| Magnitude AE, {names[recipe]} \|(.+)\|$"
+    (row,) = re.findall(pattern, readme, re.MULTILINE)
+    said = [cell.split("±") for cell in row.split("|")[-2:]]
     rho = values("rho", task, recipe, n_seeds=n_seeds)
     new = values("rho", task, recipe, NEW, n_seeds)
     for (quoted, spread), found in zip(said, (rho, new), strict=True):
