@@ -19,7 +19,6 @@ from magnitude_ae.reproduce import (
     Baselines,
     Experiment,
     completed,
-    made_by,
     parameter_experiments,
     stored,
 )
