@@ -712,7 +712,7 @@ def test_sweep_shows_the_stored_run(on_folder, folder, monkeypatch):
 
 def test_sweep_reads_the_results_of_the_repository():
     walks = runs.walks_in(runs.stored_runs(root / "results" / "experiments"))
-    assert {"Swiss roll: λ, at t = 1", "Swiss roll: t, at λ = 20"} <= set(walks)
+    assert {"Swiss roll: λ, at t = 1, burn-in", "Swiss roll: t, at λ = 20, burn-in"} <= set(walks)
 
 
 def test_sweep_names_what_is_wrong(tmp_path, folder):
