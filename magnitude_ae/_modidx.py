@@ -137,7 +137,7 @@ d = { 'settings': {'doc_baseurl': '', 'doc_host': '', 'git_url': '', 'lib_path':
                                       'magnitude_ae.batches.Shuffled.batch': ('batches.html#shuffled.batch', 'magnitude_ae/batches.py'),
                                       'magnitude_ae.batches.Shuffled.check': ('batches.html#shuffled.check', 'magnitude_ae/batches.py'),
                                       'magnitude_ae.batches.Shuffled.parts': ('batches.html#shuffled.parts', 'magnitude_ae/batches.py'),
-                                      'magnitude_ae.batches.Subsets': ('batches.html#subsets', 'magnitude_ae/batches.py'),
+                                      'magnitude_ae.batches.WeighedParts': ('batches.html#weighedparts', 'magnitude_ae/batches.py'),
                                       'magnitude_ae.batches.cut_cells': ('batches.html#cut_cells', 'magnitude_ae/batches.py'),
                                       'magnitude_ae.batches.halo': ('batches.html#halo', 'magnitude_ae/batches.py')},
             'magnitude_ae.boundary': { 'magnitude_ae.boundary.BoundaryDetector': ( 'boundary.html#boundarydetector',

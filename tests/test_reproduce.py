@@ -38,7 +38,7 @@ from magnitude_ae.reproduce import (
     run_or_load,
     stored,
 )
-from magnitude_ae.strategies import Phase, default_strategy
+from magnitude_ae.strategies import Phase, default_coefficient, default_strategy
 
 SHORT = {
     "default": mag.Subsets(1, 20),
@@ -100,7 +100,10 @@ def test_a_configuration_is_the_whole_plan(experiment):
     strategy = model.strategy or default_strategy(
         model.architecture, TASKS[experiment.task].n_points
     )
-    phases = strategy.phases(model.weighting_coefficient, max_epochs=model.max_epochs)
+    coefficient = model.weighting_coefficient
+    if coefficient is None:
+        coefficient = default_coefficient(model.architecture)
+    phases = strategy.phases(coefficient, max_epochs=model.max_epochs)
     distinct, order = said["phases"]["phases"], said["phases"]["order"]
     assert [Phase(**distinct[k]) for k in order or range(len(distinct))] == phases
     fields = {key: value for key, value in said["experiment"].items() if key != "kind"}

@@ -3,6 +3,7 @@
 It is also looked at in a browser, opened as files.
 """
 
+import itertools
 import os
 import re
 import subprocess
@@ -271,6 +272,26 @@ def test_the_map_draws_each_module_and_the_imports_between_them():
     assert picture.count("<path class=") == len(drawn)
     assert all(f'id="map-{name}"' in picture for name in package_map.families())
     assert all(f"{name}.ipynb" in picture for name in notebooks)
+
+
+def test_no_order_of_a_layer_is_under_less_strain():
+    "Against all orders, summed over the arrows."
+    rng = np.random.default_rng(0)
+    band, above = list("abcdef"), {"u": -300.0, "v": 0.0, "w": 200.0}
+    pairs = [(a, b) for a in [*above, *band] for b in band if a != b]
+
+    def strain(order, drawn):
+        x = above | {name: package_map.middle(k, len(order)) for k, name in enumerate(order)}
+        return sum(
+            abs(x[b] - x[a]) if a in above or x[b] > x[a] else 1e4  # arrows had better lead right
+            for a, b in drawn
+        )
+
+    for _ in range(5):
+        drawn = [pair for pair in pairs if rng.random() < 0.25]
+        found = package_map.least_strained(band, drawn, above)
+        least = min(strain(order, drawn) for order in itertools.permutations(band))
+        assert strain(found, drawn) == pytest.approx(least)
 
 
 def test_what_you_knew_before_works_as_the_page_says(capsys):

@@ -7,7 +7,6 @@ notebooks. Not drawn is what any module may do: import the ground, and `plots` i
 """
 
 import argparse
-import itertools
 import textwrap
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -113,18 +112,50 @@ def bands() -> list[list[str]]:
         found[layers.layer_of(name)].append(name)
     places: dict[str, float] = {}
     for band in found:
-        order = min(itertools.permutations(sorted(band)), key=lambda o: strain(o, drawn, places))
-        band[:] = order
+        band[:] = least_strained(band, drawn, places)
         places |= {name: middle(k, len(band)) for k, name in enumerate(band)}
     return found
 
 
-def strain(order: tuple[str, ...], drawn: list[tuple[str, str]], places: dict[str, float]) -> float:
-    """How far arrows to a band run sideways; within the band they had better lead to the right."""
-    x = {name: middle(k, len(order)) for k, name in enumerate(order)}
-    above = sum(abs(places[a] - x[b]) for a, b in drawn if a in places and b in x)
-    within = sum(x[b] - x[a] if x[b] > x[a] else 1e4 for a, b in drawn if a in x and b in x)
-    return above + within
+def least_strained(
+    band: list[str], drawn: list[tuple[str, str]], places: dict[str, float]
+) -> tuple[str, ...]:
+    """The order of a band with the least strain.
+
+    What the next box adds depends on which boxes stand left of it and not on their order. So the
+    best order of each subset follows from the best ones of subsets with a box fewer.
+    """
+    best: dict[frozenset[str], tuple[float, tuple[str, ...]]] = {frozenset(): (0.0, ())}
+    for place in range(len(band)):
+        x = middle(place, len(band))
+        longer: dict[frozenset[str], tuple[float, tuple[str, ...]]] = {}
+        for left, (so_far, order) in best.items():
+            right = set(band) - left
+            for name in sorted(right):
+                total = so_far + strain(name, x, left, right, drawn, places)
+                known = longer.get(left | {name})
+                if known is None or (total, (*order, name)) < known:
+                    longer[left | {name}] = (total, (*order, name))
+        best = longer
+    return best[frozenset(band)][1]
+
+
+def strain(
+    name: str,
+    x: float,
+    left: frozenset[str],
+    right: set[str],
+    drawn: list[tuple[str, str]],
+    places: dict[str, float],
+) -> float:
+    """What a box at x adds: arrows to it run sideways, and within the band had better lead right.
+
+    An arrow to the right costs its length: its end adds x, and its beginning takes x away.
+    """
+    above = sum(abs(places[a] - x) for a, b in drawn if b == name and a in places)
+    ends = sum(x for a, b in drawn if b == name and a in left)
+    begins = sum(-x if b in right else 1e4 for a, b in drawn if a == name and b in left | right)
+    return above + ends + begins
 
 
 def middle(place: int, count: int) -> float:
