@@ -953,6 +953,8 @@ d = { 'settings': {'doc_baseurl': '', 'doc_host': '', 'git_url': '', 'lib_path':
                                                                                             'magnitude_ae/plots/training.py'),
                                              'magnitude_ae.plots.training._shade_phases': ( 'plot_training.html#_shade_phases',
                                                                                             'magnitude_ae/plots/training.py'),
+                                             'magnitude_ae.plots.training._was_measured': ( 'plot_training.html#_was_measured',
+                                                                                            'magnitude_ae/plots/training.py'),
                                              'magnitude_ae.plots.training.loss_curves': ( 'plot_training.html#loss_curves',
                                                                                           'magnitude_ae/plots/training.py')},
             'magnitude_ae.products.boxes': { 'magnitude_ae.products.boxes.BoxProduct': ( 'boxes.html#boxproduct',

@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['LOSS_STYLES', 'loss_curves']
 
-# %% ../../nbs/96_plot_training.ipynb #d713a6f1
+# %% ../../nbs/96_plot_training.ipynb #572c5384
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from magnitude_ae.plots.style import (
     width_in_inches,
 )
 
-# %% ../../nbs/96_plot_training.ipynb #a698e31d
+# %% ../../nbs/96_plot_training.ipynb #f75c3609
 LOSS_STYLES: dict[str, dict[str, str]] = {  # loss -> keywords of matplotlib's `plot`
     "reconstruction_loss": {"color": "#0072b2", "linestyle": "-"},
     "weighting_loss": {"color": "#d55e00", "linestyle": "-"},
@@ -40,12 +41,19 @@ def _loss(history: Any, name: str, epochs: np.ndarray) -> np.ndarray:
     return np.where(column > 0, column, np.nan)
 
 
+def _was_measured(history: Any, name: str) -> bool:
+    "False for a loss of held-out points where there were none."
+    if not name.startswith(_HELD_OUT):
+        return True
+    return any(isinstance(value, Real) and np.isfinite(value) for value in history[name])
+
+
 def _read_history(
     history: Any,  # mapping or DataFrame
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     "The epochs (e,), and the losses (e,) that can be drawn."
     check_mapping("history", history)
-    found = [name for name in LOSS_STYLES if name in history]
+    found = [name for name in LOSS_STYLES if name in history and _was_measured(history, name)]
     if "epoch" not in history or not found:
         must = f"it must have 'epoch' and at least one of {list(LOSS_STYLES)}"
         remedy = "pass the history of a fitted model"
