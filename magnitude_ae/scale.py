@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['RULES', 'scale_of_magnitude', 'Rule', 'Fraction', 'Convergence', 'Growth', 'Lowest', 'choose_scale']
 
-# %% ../nbs/04_scale.ipynb #06ba746e
+# %% ../nbs/04_scale.ipynb #714e1b55
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache
@@ -22,7 +22,7 @@ from .random import seed_of
 from .similarity import Similarity
 from .solvers.base import SingularSimilarityError, Solver
 from .solvers.choice import weigh
-from .space import distinct
+from .space import check_metric, distinct
 from .weighting import scales_of
 
 # %% ../nbs/04_scale.ipynb #bac77044
@@ -148,7 +148,7 @@ class Lowest:
             raise ValueError("method gave NaN at every scale; let it return a number to minimise")
         return tried[int(np.nanargmin(values))]
 
-# %% ../nbs/04_scale.ipynb #6872bbca
+# %% ../nbs/04_scale.ipynb #fdceaf25
 RULES: dict[str, Rule] = {
     "fraction": Fraction(),
     "convergence": Convergence(),
@@ -198,6 +198,7 @@ def choose_scale(
     2.0
     """
     rule = _rule(method, fraction, scales)
+    check_metric(metric)
     if max_points is not None:
         check_count("max_points", max_points, least=2)
         points = _some(points, max_points, metric, random_state)

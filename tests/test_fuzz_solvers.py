@@ -283,7 +283,6 @@ DENSE = {
     "LU": functools.partial(mag.magnitude, solver=mag.LU()),
     "Inverse": functools.partial(mag.solve, solver=mag.Inverse()),
     "Schur": functools.partial(mag.weighting, solver=mag.Schur()),
-    "density": lambda points: mag.density_divergence(points, points),
     "WeightedSpace": mag.WeightedSpace,
 }
 

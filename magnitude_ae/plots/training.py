@@ -22,7 +22,7 @@ from magnitude_ae.plots.style import (
     width_in_inches,
 )
 
-# %% ../../nbs/96_plot_training.ipynb #f75c3609
+# %% ../../nbs/96_plot_training.ipynb #a4a5df57
 LOSS_STYLES: dict[str, dict[str, str]] = {  # loss -> keywords of matplotlib's `plot`
     "reconstruction_loss": {"color": "#0072b2", "linestyle": "-"},
     "weighting_loss": {"color": "#d55e00", "linestyle": "-"},
@@ -45,7 +45,7 @@ def _was_measured(history: Any, name: str) -> bool:
     "False for a loss of held-out points where there were none."
     if not name.startswith(_HELD_OUT):
         return True
-    return any(isinstance(value, Real) and np.isfinite(value) for value in history[name])
+    return any(isinstance(value, Real) and np.isfinite(float(value)) for value in history[name])
 
 
 def _read_history(
