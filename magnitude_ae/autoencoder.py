@@ -58,7 +58,7 @@ REPORT: dict[str, dict[str, Any]] = {
 }
 _SOON = 5_000  # so many points are weighed in seconds
 
-# %% ../nbs/14_autoencoder.ipynb #9342ec40
+# %% ../nbs/14_autoencoder.ipynb #29eff8eb
 class MagnitudeAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """Reduces the dimension of points with an autoencoder that keeps their weighting.
 
@@ -91,7 +91,7 @@ class MagnitudeAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ba
         learning_rate: float | None = None,  # at its peak; None: the strategy's
         max_epochs: int | None = None,  # of the main phase; None: the strategy's
         batch_size: int | None = None,  # of the phases on batches; None: the strategy's
-        validation_fraction: float | None = None,  # of the points, held out; the best state is kept
+        validation_fraction: float | None = None,  # held out, at most 1,000; the best is kept
         device: Any = "auto",  # "auto", "cpu", "cuda", …
         random_state: Any = None,  # int or NumPy random state; an int gives the same result again
         progress: bool = True,  # a progress bar while training

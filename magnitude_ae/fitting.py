@@ -192,7 +192,7 @@ def warn_of_far(far: torch.Tensor) -> None:
             stacklevel=2,
         )
 
-# %% ../nbs/126_fitting.ipynb #ce107b3b
+# %% ../nbs/126_fitting.ipynb #ddc8dea0
 _MOST_HELD_OUT = 1000  # more would only cost time
 
 
@@ -205,14 +205,14 @@ def split_off(
     if fraction is None:
         return points, None
     n = len(points)
-    n_out = round(fraction * n)
+    n_out = min(round(fraction * n), _MOST_HELD_OUT)
     if n_out < 3 or n - n_out < 2:
         raise ValueError(
             f"validation_fraction={fraction} of {n} points holds out {n_out}; it takes at least "
             "three, and two to train on"
         )
     order = torch.randperm(n, generator=torch.Generator("cpu").manual_seed(seed), device="cpu")
-    held_out = order[: min(n_out, _MOST_HELD_OUT)].sort().values
+    held_out = order[:n_out].sort().values
     learned = order[n_out:].sort().values
     return points[learned], points[held_out]
 
