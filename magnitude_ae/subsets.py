@@ -224,8 +224,25 @@ def _coefficients(similarity: Similarity) -> np.ndarray:  # (q,)
     attempt = weigh(similarity)
     return attempt.factor.solve(attempt.value - 1).value.double().cpu().numpy()
 
-# %% ../nbs/12_random_subsets.ipynb #d0b9f0e6
+# %% ../nbs/12_random_subsets.ipynb #8d6ea0be
 _NUGGET = 1e-9  # on the diagonal: equal rows share their weight
+
+
+class _SolveParts(torch.autograd.Function):
+    "x with A x = b for several A, by their Cholesky factors; differentiable any number of times."
+
+    @staticmethod
+    def forward(ctx, matrices, factors, b):  # (s, q, q), (s, q, q), (s, q, 1)
+        x = torch.cholesky_solve(b, factors)
+        ctx.save_for_backward(matrices, factors, x)
+        return x
+
+    @staticmethod
+    def backward(ctx, gradient):
+        # A is symmetric, so the adjoint equation has the same factors
+        matrices, factors, x = ctx.saved_tensors
+        adjoint = _SolveParts.apply(matrices, factors, gradient)
+        return -adjoint @ x.mT, None, adjoint
 
 
 def subset_functions(
@@ -240,10 +257,11 @@ def subset_functions(
     c = torch.stack([zeta[:, subset] for subset in subsets])
     part = torch.stack([c[k, subset] for k, subset in enumerate(subsets)])
     identity = torch.eye(part.shape[-1], dtype=part.dtype, device=part.device)
-    factor, failed = torch.linalg.cholesky_ex(part + _NUGGET * identity)
+    part = part + _NUGGET * identity
+    factors, failed = torch.linalg.cholesky_ex(part.detach())
     if failed.any():
         raise SingularSimilarityError("a subset has no weighting: similarities are not finite")
     one = torch.ones_like(part[..., :1])
-    weights = torch.cholesky_solve(one, factor)
-    v = torch.cholesky_solve(weights - 1, factor)
+    weights = _SolveParts.apply(part, factors, one)
+    v = _SolveParts.apply(part, factors, weights - 1)
     return 1 + (c @ v).squeeze(-1)
