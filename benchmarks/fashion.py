@@ -10,6 +10,7 @@ results/benchmarks/fashion.json as soon as it is there; about eight minutes each
 """
 
 import argparse
+import itertools
 import json
 import platform
 import resource
@@ -104,6 +105,30 @@ def published(folder: Path | None, new: np.ndarray, weights: np.ndarray, labels:
         add({"method": f"{path.stem}, published latents", "judged on": "test"} | row)
 
 
+def rivals(options: argparse.Namespace, train: np.ndarray, new: np.ndarray, weights: np.ndarray):
+    "PCA, and what others have published."
+    pca = PCA(2, random_state=0).fit(train)
+    flat = pca.transform(new)
+    error = np.square(pca.inverse_transform(flat) - new).mean()
+    row = judged(new, flat.astype(np.float64), weights)
+    add({"method": "PCA", "MSE": float(error), "judged on": "test"} | row)
+    labels = [path for path in options.folder.iterdir() if path.name.startswith("t10k-labels")]
+    published(options.latents, new, weights, read_idx(labels[0]))
+
+
+def ours(options: argparse.Namespace, train: np.ndarray, new: np.ndarray, weights: np.ndarray):
+    "A training for each seed and λ."
+    for seed, coefficient in itertools.product(options.seeds, options.coefficients):
+        flat, took = fitted(train, new, coefficient, seed, options.size)
+        row = {"method": "Magnitude AE", "weighting_coefficient": coefficient, "seed": seed}
+        row["subset size"] = options.size or "default"
+        row["judged on"] = "held-out training images" if options.held_out else "test"
+        add(row | judged(new, flat, weights) | took)
+        if not options.held_out:
+            path = RESULTS / f"fashion_{coefficient:g}_{seed}.npz"
+            np.savez_compressed(path, flat=flat.astype(np.float32))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
@@ -121,26 +146,9 @@ def main() -> None:
         train, new = train[order[10_000:]], train[order[:10_000]]
     else:
         new = images(options.folder, "t10k")
-    kind = {"judged on": "held-out training images" if options.held_out else "test"}
     weights = mag.weighting(new.astype(np.float64), SCALE)
-
-    if options.rivals:
-        flat = PCA(2, random_state=0).fit(train)
-        error = np.square(flat.inverse_transform(flat.transform(new)) - new).mean()
-        row = judged(new, flat.transform(new).astype(np.float64), weights)
-        add({"method": "PCA", "MSE": float(error)} | kind | row)
-        labels = [p for p in options.folder.iterdir() if p.name.startswith("t10k-labels")]
-        published(options.latents, new, weights, read_idx(labels[0]))
-        return
-    for seed in options.seeds:
-        for coefficient in options.coefficients:
-            flat, took = fitted(train, new, coefficient, seed, options.size)
-            row = {"method": "Magnitude AE", "weighting_coefficient": coefficient, "seed": seed}
-            size = {"subset size": options.size or "default"}
-            add(row | size | kind | judged(new, flat, weights) | took)
-            if not options.held_out:
-                name = f"fashion_{coefficient:g}_{seed}.npz"
-                np.savez_compressed(RESULTS / name, flat=flat.astype(np.float32), weights=weights)
+    run = rivals if options.rivals else ours
+    run(options, train, new, weights)
 
 
 if __name__ == "__main__":
