@@ -63,7 +63,6 @@ def trained(
         "held-out rho": float(table["rho"].iloc[-1]),
         "trustworthiness": float(table["trustworthiness"].iloc[0]),
         "held-out trustworthiness": float(table["trustworthiness"].iloc[-1]),
-        "held-out reconstruction loss": float(table["reconstruction error"].iloc[-1]),
         "CPU seconds": round(seconds, 1),
     }
 
