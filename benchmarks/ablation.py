@@ -202,7 +202,11 @@ def trained(name: str, n_epochs: int, shape: str, seed: int) -> dict[str, Any]:
 
 
 def main() -> None:
-    about = {"torch": str(torch.__version__), "machine": platform.machine()}
+    about = {
+        "version": mag.__version__,
+        "torch": str(torch.__version__),
+        "machine": platform.machine(),
+    }
     kept = json.loads(PATH.read_text()) if PATH.exists() else {**about, "speeds": {}, "runs": []}
 
     def keep() -> None:

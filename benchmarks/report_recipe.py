@@ -88,15 +88,19 @@ def of_part(part: str) -> Iterator[dict[str, Any]]:
 
 
 def main(part: str) -> None:
-    rows = json.loads(PATH.read_text()) if PATH.exists() else []
+    about = {
+        "version": mag.__version__,
+        "torch": str(torch.__version__),
+        "machine": platform.machine(),
+    }
+    kept = json.loads(PATH.read_text()) if PATH.exists() else {**about, "runs": []}
     wanted = [what | {"seed": seed} for seed in range(3) for what in of_part(part)]
     for what in wanted:
-        if any(all(row[key] == value for key, value in what.items()) for row in rows):
+        if any(all(run[key] == value for key, value in what.items()) for run in kept["runs"]):
             continue
         found = trained(what["recipe"], what["shape"], what["t"], what["settings"], what["seed"])
-        about = {"torch": str(torch.__version__), "machine": platform.machine()}
-        rows.append(what | found | about)
-        PATH.write_text(json.dumps(rows, indent=1, ensure_ascii=False) + "\n")
+        kept["runs"].append(what | found)
+        PATH.write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n")
         print(what, found, flush=True)
 
 

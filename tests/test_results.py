@@ -410,6 +410,67 @@ def test_the_spread_of_weights_depends_on_the_scale():
     assert missed[2**-5] > 0.75
 
 
+@pytest.fixture(scope="module")
+def as_reported():
+    "The trainings literally as in the report, and those with squared differences."
+    path = root / "results" / "benchmarks" / "report_recipe.json"
+    return json.loads(path.read_text(encoding="utf-8"))["runs"]
+
+
+def of_recipe(runs, measure, coefficient, t=1.0, shape="Swiss roll", kind=None, recipe="report"):
+    "One number for each seed."
+    settings = {"weighting_coefficient": coefficient}
+    if kind is not None:
+        settings["weighting_loss"] = kind
+    what = {"recipe": recipe, "shape": shape, "t": t, "settings": settings}
+    found = [run for run in runs if all(run[key] == value for key, value in what.items())]
+    assert [run["seed"] for run in sorted(found, key=lambda run: run["seed"])] == list(
+        range(len(found))
+    )
+    assert found
+    return np.array([run[measure] for run in sorted(found, key=lambda run: run["seed"])])
+
+
+def test_lambda_by_the_reports_own_recipe(as_reported):
+    "The weighting loss falls and ρ rises up to λ = 20; the reconstruction differs by seed."
+    coefficients = (0.0, 1.0, 2.0, 5.0, 10.0, 20.0)
+    error, weigh, rho, new = (
+        np.array([of_recipe(as_reported, measure, c) for c in coefficients])
+        for measure in ("reconstruction loss", "weighting loss", "rho", "held-out rho")
+    )
+    assert error.shape == (6, 3)
+    assert (np.diff(weigh.mean(1)) < 0).all()
+    assert (np.diff(rho.mean(1)) > 0).all()
+    assert (np.diff(new.mean(1)) > 0).all()
+    assert error.mean(1).argmin() == 5
+    assert (error[5] < error[0]).sum() == 2
+
+
+def test_the_scale_by_the_reports_own_recipe_and_units(as_reported):
+    "Of data multiplied by t the total loss is lowest at ½, and grows by reconstruction error."
+    error, weigh = (
+        np.array([of_recipe(as_reported, measure, 10.0, t) for t in SCALES])
+        for measure in ("reconstruction loss", "weighting loss")
+    )
+    total = error + 10 * weigh
+    assert total.shape == (11, 3)
+    assert [SCALES[place] for place in total.argmin(0)] == [0.5] * 3
+    assert (np.diff(total.mean(1)[5:]) > 0).all()
+    assert error.mean(1)[-1] > 0.99 * total.mean(1)[-1]
+    assert error.mean(1)[0] < 0.01 * total.mean(1)[0]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_squared_differences_do_as_well_with_a_larger_lambda(as_reported, shape):
+    "By the report's recipe: at ten times the λ, and not at the same."
+
+    def rho(kind, coefficient):
+        return of_recipe(as_reported, "rho", coefficient, shape=shape, kind=kind).mean()
+
+    assert rho("l2", 10.0) < rho("l1", 10.0) - 0.05
+    assert rho("l2", 100.0) > rho("l1", 10.0) - 0.01
+
+
 @pytest.mark.parametrize("task", ["Swiss roll", "ball"])
 def test_total_losses_of_the_strategies(task):
     "At λ = 20: joint, then the burn-in, then the report's recipe; taking turns comes last."
