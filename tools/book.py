@@ -77,7 +77,7 @@ TOPICS = (
     Topic(
         "Training strategies",
         "What is minimised, when, and on which points?",
-        (11, 13, 14, 21, 23),
+        (11, 13, 14, 21, 23, 29),
     ),
     Topic(
         "Shapes",
