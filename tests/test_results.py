@@ -471,6 +471,39 @@ def test_squared_differences_do_as_well_with_a_larger_lambda(as_reported, shape)
     assert rho("l2", 100.0) > rho("l1", 10.0) - 0.01
 
 
+@pytest.fixture(scope="module")
+def ablation():
+    "The default with one thing changed, at equal time: change, shape, seed -> what came out."
+    path = root / "results" / "benchmarks" / "ablation.json"
+    runs = json.loads(path.read_text(encoding="utf-8"))["runs"]
+    found = {(run["change"], run["shape"], run["seed"]): run for run in runs}
+    assert len(found) == len(runs)
+    return found
+
+
+def test_every_change_was_tried_on_what_the_default_was(ablation):
+    tried = {}
+    for change, shape, seed in ablation:
+        tried.setdefault(change, set()).add((shape, seed))
+    for places in tried.values():
+        assert {("ball", 200), ("ball", 201), ("sphere", 200)} <= places <= tried["default"]
+
+
+@pytest.mark.parametrize("seed", [200, 201])
+def test_what_new_points_of_the_ball_owe_to_subsets_and_lambda(ablation, seed):
+    "All points in every step are learned by heart; half the λ keeps less boundary."
+    default = ablation["default", "ball", seed]
+    by_heart = ablation["all points in every step", "ball", seed]
+    half = ablation["λ / 2", "ball", seed]
+    assert by_heart["rho in-sample"] > default["rho in-sample"] + 0.03
+    assert by_heart["rho new"] < default["rho new"] - 0.2
+    assert by_heart["boundary AUC"] < default["boundary AUC"] - 0.1
+    assert by_heart["reconstruction error"] > 5 * default["reconstruction error"]
+    assert half["rho new"] < default["rho new"] - 0.09
+    assert half["boundary AUC"] < default["boundary AUC"] - 0.1
+    assert half["trustworthiness (12)"] > default["trustworthiness (12)"]
+
+
 @pytest.mark.parametrize("task", ["Swiss roll", "ball"])
 def test_total_losses_of_the_strategies(task):
     "At λ = 20: joint, then the burn-in, then the report's recipe; taking turns comes last."
