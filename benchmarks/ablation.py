@@ -5,7 +5,8 @@ python benchmarks/ablation.py           # the trainings, as many as there is tim
 
 The number of epochs of each is chosen so that it takes as long as the default's 700. Every result
 is added to results/benchmarks/ablation.json as soon as it is there, and what is there is not done
-again; on one thread more than half a minute each, and an hour for all. Seeds are those for tuning, 200 to 202.
+again; on one thread more than half a minute each, and an hour for all. Seeds are those for tuning,
+200 to 202.
 """
 
 import json
