@@ -1853,6 +1853,8 @@ d = { 'settings': {'doc_baseurl': '', 'doc_host': '', 'git_url': '', 'lib_path':
                                                                                   'magnitude_ae/subsets.py'),
                                       'magnitude_ae.subsets.ExtendedWeighting.__call__': ( 'random_subsets.html#extendedweighting.__call__',
                                                                                            'magnitude_ae/subsets.py'),
+                                      'magnitude_ae.subsets.ExtendedWeighting._block': ( 'random_subsets.html#extendedweighting._block',
+                                                                                         'magnitude_ae/subsets.py'),
                                       'magnitude_ae.subsets.ExtendedWeighting.distances': ( 'random_subsets.html#extendedweighting.distances',
                                                                                             'magnitude_ae/subsets.py'),
                                       'magnitude_ae.subsets._automatic_scale': ( 'random_subsets.html#_automatic_scale',

@@ -18,10 +18,10 @@ from .fitted import as_json, described_in, from_json
 from .subsets import BoundaryFunction, ExtendedWeighting
 from .training.files import read_file, write_file
 
-# %% ../nbs/127_detection.ipynb #01fd4e04
+# %% ../nbs/127_detection.ipynb #4f1bc157
 def halfway(scores: np.ndarray) -> float:  # (n,), of the points of fit
-    "The score halfway between the median and −1, that of a place far from everything."
-    return float((np.median(scores) - 1) / 2)
+    "The score halfway between the lower quartile and −1, that of a place far from everything."
+    return float((np.percentile(scores, 25) - 1) / 2)
 
 # %% ../nbs/127_detection.ipynb #f89f0172
 def alarm_threshold(

@@ -25,7 +25,7 @@ from .solvers import SingularSimilarityError
 from .solvers.choice import weigh
 from .space import check_metric, distances_between
 
-# %% ../nbs/12_random_subsets.ipynb #b323ecf5
+# %% ../nbs/12_random_subsets.ipynb #bbb4c07b
 @dataclass(frozen=True, eq=False)
 class ExtendedWeighting:
     """The weighting of some points, extended to any place: m(x) = 1 + c(x)ᵀv with ζv = w − 1.
@@ -44,8 +44,17 @@ class ExtendedWeighting:
     def __call__(self, places: torch.Tensor) -> torch.Tensor:
         "m at some places, some rows at a time. Raises as `distances` does."
         v = torch.from_numpy(self.coefficients).to(places.device)
-        parts = places.split(max(1, 2**22 // len(v)))
-        return torch.cat([1 + torch.exp(-self.scale * self.distances(part)) @ v for part in parts])
+        parts = places.split(max(1, 2**18 // len(v)))  # what fits into a cache
+        if places.requires_grad:
+            return torch.cat([self._block(part, v) for part in parts])
+        found = places.new_empty((len(places), *v.shape[1:]))
+        with torch.no_grad():
+            for block, part in zip(found.split(len(parts[0])), parts, strict=True):
+                block.copy_(self._block(part, v))
+        return found
+
+    def _block(self, places: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+        return 1 + torch.exp(-self.scale * self.distances(places)) @ v
 
     def distances(self, places: torch.Tensor) -> torch.Tensor:  # (k, n)
         """Distances from places to the points.
