@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['FRACTIONS', 'RULES', 'check_settings', 'BoundaryDetector', 'weigh_exactly']
 
-# %% ../nbs/15_boundary.ipynb #ebd80160
+# %% ../nbs/15_boundary.ipynb #34882dd8
 import sys
 import warnings
 from copy import deepcopy
@@ -17,6 +17,7 @@ import torch
 from joblib import Parallel, delayed, effective_n_jobs
 from sklearn.base import BaseEstimator, OutlierMixin
 from sklearn.metrics import roc_auc_score
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 from tqdm.auto import tqdm
 
@@ -69,7 +70,17 @@ def check_settings(model: "BoundaryDetector") -> None:
     if not isinstance(share, str) or share != "auto":
         check_number("contamination", share, above=0, most=0.5, remedy="; or pass 'auto'")
 
-# %% ../nbs/15_boundary.ipynb #1d2e0830
+# %% ../nbs/15_boundary.ipynb #9b4e0df3
+def _takes_streams(model: "BoundaryDetector") -> bool:
+    "Whether there is a `partial_fit`; raises `AttributeError` that says why not."
+    if model.method == "exact" or model.metric == "precomputed":
+        raise AttributeError(
+            "partial_fit needs method='subsets' and points, not "
+            f"method={model.method!r} and metric={model.metric!r}; call fit on all points instead"
+        )
+    return True
+
+
 class BoundaryDetector(OutlierMixin, BaseEstimator):
     """Finds points of the boundary and outliers by their weight among random subsets.
 
@@ -120,36 +131,19 @@ class BoundaryDetector(OutlierMixin, BaseEstimator):
         `ValueError` for points or settings that cannot be used, `SingularSimilarityError` when no
         weighting can be found, `MemoryError` when ζ does not fit. Warns of inexact answers.
         """
-        with all_or_nothing(self), plain_torch():
-            check_settings(self)
-            x = self._checked(points, reset=True).clone()
-            self._require_usable(x)
-            rows = x.cpu().numpy()
-            self._stream = None
-            if self.method == "exact":
-                function, weights = weigh_exactly(self, x)
-            else:
-                function, weights = self._by_subsets(rows), None
-            self._like = torch.empty(0, dtype=points.dtype) if torch.is_tensor(points) else None
-            self._keep(function, rows, weights)
-            self._set_threshold(x)
-        return self
+        return self._fit(points)
 
+    @available_if(_takes_streams)
     def partial_fit(self, points: Any, y: Any = None) -> "BoundaryDetector":  # (m, d)
         """Takes new rows of a stream in, and forgets old ones; begins a fit if there is none.
 
         One subset is replaced for every `subset_size` rows. The threshold is that of the rows in
         all subsets, and `weighting_` that of the latest rows. A failure leaves the detector as it
-        was. The first rows should be at least twice `subset_size`. Raises as `fit` does, and
-        `ValueError` for `method="exact"` and precomputed distances.
+        was. Raises as `fit` does, and
+        `AttributeError` for `method="exact"` and precomputed distances.
         """
-        if self.method != "subsets" or self.metric == "precomputed":
-            raise ValueError(
-                "partial_fit needs method='subsets' and points, not "
-                f"method={self.method!r} and metric={self.metric!r}; call fit on all points instead"
-            )
         if not hasattr(self, "offset_"):
-            return self.fit(points)
+            return self._fit(points, at_first=True)
         with all_or_nothing(self), plain_torch():
             check_settings(self)
             x = self._checked(points, reset=False)
@@ -278,6 +272,25 @@ class BoundaryDetector(OutlierMixin, BaseEstimator):
         "The scale as `boundary_function` takes it."
         return RULES.get(self.scale, self.scale) if isinstance(self.scale, str) else self.scale
 
+    def _fit(self, points: Any, at_first: bool = False) -> "BoundaryDetector":
+        "As `fit`; `at_first`, the rows are the first of a stream and may be few."
+        with all_or_nothing(self), plain_torch():
+            check_settings(self)
+            x = self._checked(points, reset=True).clone()
+            self._require_usable(x)
+            rows = x.cpu().numpy()
+            self._stream = None
+            if self.method == "exact":
+                function, weights = weigh_exactly(self, x)
+                if self.metric != "precomputed":
+                    rows = function.extension.points
+            else:
+                function, weights = self._by_subsets(rows, at_first), None
+            self._like = points.detach()[:1].clone() if torch.is_tensor(points) else None
+            self._keep(function, rows, weights)
+            self._set_threshold(x)
+        return self
+
     def _checked(self, points: Any, reset: bool) -> torch.Tensor:  # (n, d), float64
         "`points` as a tensor, its columns compared with those of `fit` (or noted, if `reset`)."
         finite = self.metric != "precomputed"
@@ -293,11 +306,13 @@ class BoundaryDetector(OutlierMixin, BaseEstimator):
                 "(score_samples does pass it on)"
             )
 
-    def _by_subsets(self, rows: np.ndarray) -> BoundaryFunction:
+    def _by_subsets(self, rows: np.ndarray, at_first: bool) -> BoundaryFunction:
         half = max(2, len(rows) // 2)
         if self.metric == "precomputed":
             Similarity(torch.from_numpy(rows), 1.0, "precomputed")  # refuses what are no distances
         size = min(SUBSET_SIZE, half) if self.subset_size is None else self.subset_size
+        if at_first:
+            size = min(size, half)
         remedy = f": half of the {len(rows)} points"
         return boundary_function(
             rows,
@@ -389,10 +404,11 @@ def weigh_exactly(
     if np.isfinite(attempt.factor.tolerance):  # else an approximation, asked for by name
         _warn_if_doubtful(attempt.solution(), extension)
     rows = x.cpu().numpy()
+    kept = np.empty((len(rows), 0)) if metric == "precomputed" else rows
     column = extension.value.cpu().numpy()[:, None]
     terms = metric_terms(metric, rows)
     function = BoundaryFunction(
-        ExtendedWeighting(rows, column, t, metric, terms), np.arange(len(rows))[None]
+        ExtendedWeighting(kept, column, t, metric, terms), np.arange(len(rows))[None]
     )
     return function, attempt.value
 

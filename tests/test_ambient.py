@@ -519,7 +519,7 @@ def interrupt_after(n_calls, function):
     [
         (fitting, "Projection", 0),  # of the latents, when the network is trained
         (autoencoder, "restore", 0),  # half of the attributes are set
-        (boundary, "as_given", 0),
+        (boundary, "boundary_function", 0),
     ],
 )
 def test_interrupts_leave_no_mixture_of_two_fits(module, name, n_calls, monkeypatch):
