@@ -163,7 +163,7 @@ def test_every_command_refuses_to_overwrite(tmp_path, disc, model, command):
     out = tmp_path / "out.csv"
     out.write_text("precious")
     arguments = [
-        command,
+        *command.split(),
         *([model] if command == "transform" else []),
         disc,
         *COMMANDS.get(command, []),
