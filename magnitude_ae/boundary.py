@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['FRACTIONS', 'RULES', 'check_settings', 'BoundaryDetector', 'weigh_exactly']
 
-# %% ../nbs/15_boundary.ipynb #34882dd8
+# %% ../nbs/15_boundary.ipynb #0423eb75
 import sys
 import warnings
 from copy import deepcopy
@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from joblib import Parallel, delayed, effective_n_jobs
 from sklearn.base import BaseEstimator, OutlierMixin
 from sklearn.metrics import roc_auc_score
 from sklearn.utils.metaestimators import available_if
+from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import check_is_fitted
 from tqdm.auto import tqdm
 
@@ -70,7 +70,7 @@ def check_settings(model: "BoundaryDetector") -> None:
     if not isinstance(share, str) or share != "auto":
         check_number("contamination", share, above=0, most=0.5, remedy="; or pass 'auto'")
 
-# %% ../nbs/15_boundary.ipynb #9b4e0df3
+# %% ../nbs/15_boundary.ipynb #9823e969
 def _takes_streams(model: "BoundaryDetector") -> bool:
     "Whether there is a `partial_fit`; raises `AttributeError` that says why not."
     if model.method == "exact" or model.metric == "precomputed":
@@ -100,6 +100,10 @@ class BoundaryDetector(OutlierMixin, BaseEstimator):
     >>> detector.predict([[0.0, 0.0, 0.0], [5.0, 0.0, 0.0]])
     array([ 1, -1])
     """
+
+    scale_: float
+    _stream: Reservoir | None
+    _weights: torch.Tensor | None
 
     def __init__(
         self,
@@ -343,7 +347,7 @@ class BoundaryDetector(OutlierMixin, BaseEstimator):
     def _weights_at(self, places: torch.Tensor) -> torch.Tensor:
         "m at some places, by several threads where there are many."
         extended = self._extended()
-        if len(places) < _MANY or places.requires_grad or effective_n_jobs(self.n_jobs) == 1:
+        if len(places) < _MANY or places.requires_grad or self.n_jobs in (None, 1):
             return extended(places)
 
         def weights_of(part: torch.Tensor) -> torch.Tensor:
@@ -418,4 +422,4 @@ def _warn_if_doubtful(*solutions: Solution) -> None:
     doubts = [solution.message for solution in solutions if not solution.converged]
     if doubts:
         message = f"the scores of the points of fit may differ from their weights: {doubts[0]}"
-        warnings.warn(message, RuntimeWarning, stacklevel=4)
+        warnings.warn(message, RuntimeWarning, stacklevel=5)
