@@ -20,7 +20,8 @@ runner = CliRunner()
 
 def run(*arguments):
     "The result of a command that should work."
-    result = runner.invoke(app, [str(argument) for argument in arguments])
+    command, *others = arguments
+    result = runner.invoke(app, [*command.split(), *map(str, others)])
     assert result.exit_code == 0, result.output
     return result
 
@@ -134,7 +135,7 @@ def test_fit_writes_an_embedding_or_a_model(tmp_path, points):
 COMMANDS = {  # the arguments after the file, for a quick run
     "weighting": [],
     "magnitude": ["--scale", "1"],
-    "boundary": ["--scale", "1"],
+    "boundary score": ["--scale", "1"],
     "fit": ["--scale", "1", "--epochs", "1"],
 }
 
@@ -162,7 +163,7 @@ def test_every_command_refuses_to_overwrite(tmp_path, disc, model, command):
     out = tmp_path / "out.csv"
     out.write_text("precious")
     arguments = [
-        command,
+        *command.split(),
         *([model] if command == "transform" else []),
         disc,
         *COMMANDS.get(command, []),
@@ -261,7 +262,7 @@ def test_a_pole_is_an_empty_cell_and_null(tmp_path):
 
 def test_the_boundary_is_that_of_the_detector(tmp_path, disc, points):
     run(
-        "boundary",
+        "boundary score",
         disc,
         "--scale",
         "outliers",
@@ -277,7 +278,9 @@ def test_the_boundary_is_that_of_the_detector(tmp_path, disc, points):
     np.testing.assert_allclose(table["score"], detector.score_samples(points), rtol=1e-9)
     np.testing.assert_array_equal(table["inside"], detector.predict(points))
     said = json.loads(
-        run("boundary", disc, "--contamination", "auto", "--scale", "0.5", "--json").stdout
+        run(
+            "boundary score", disc, "--exact", "--contamination", "auto", "--scale", "0.5", "--json"
+        ).stdout
     )
     assert said["threshold"] == -0.5
     assert said["scale"] == 0.5
@@ -285,15 +288,31 @@ def test_the_boundary_is_that_of_the_detector(tmp_path, disc, points):
 
 
 def test_new_points_are_scored_by_the_old(tmp_path, disc):
+    detector = tmp_path / "d.safetensors"
+    fitted = json.loads(run("boundary fit", disc, "--out", detector, "--json").stdout)
+    assert fitted["n_points"] == 40
     (tmp_path / "new.csv").write_text("label,y,x\nmiddle,0,0\nfar,0,99\n")
-    said = json.loads(run("boundary", disc, "--new", tmp_path / "new.csv", "--json").stdout)
+    by = ("--model", detector, "--json")
+    said = json.loads(run("boundary score", tmp_path / "new.csv", *by).stdout)
     assert said["inside"] == [1, -1]
     assert said["n_points"] == 2
     assert said["n_outside"] == 1
-    np.save(tmp_path / "new.npy", [[0.0, 0.0], [99.0, 0.0]])
-    assert json.loads(run("boundary", disc, "--new", tmp_path / "new.npy", "--json").stdout)[
-        "score"
-    ] == pytest.approx(said["score"], rel=1e-9)
+    assert said["threshold"] == fitted["threshold"]
+    for columns in ([], ["--columns", "x,y"]):
+        again = json.loads(run("boundary score", tmp_path / "new.csv", *columns, *by).stdout)
+        assert again == said
+
+
+def test_a_fit_leaves_an_old_detector_alone_unless_forced(tmp_path, disc):
+    detector = tmp_path / "d.safetensors"
+    run("boundary fit", disc, "--out", detector)
+    before = detector.read_bytes()
+    done = shell("boundary", "fit", disc, "--out", detector, "--scale", "2")
+    assert done.returncode == 1
+    assert "--force" in done.stderr
+    assert detector.read_bytes() == before
+    run("boundary fit", disc, "--out", detector, "--scale", "2", "--force")
+    assert mag.BoundaryDetector.load(detector).scale_ == 2
 
 
 def test_a_model_transforms_what_it_was_trained_on_and_new_rows(tmp_path, disc, points, model):
@@ -320,7 +339,7 @@ def test_json_is_one_object_on_standard_output(tmp_path, disc, command):
     assert result.stderr == ""
 
 
-@pytest.mark.parametrize("command", ["weighting", "magnitude", "boundary"])
+@pytest.mark.parametrize("command", ["weighting", "magnitude", "boundary score"])
 def test_columns_can_be_chosen(tmp_path, disc, points, command):
     frame = pd.DataFrame(
         {"id": [f"p{k}" for k in range(40)], "y": points[:, 1], "x": points[:, 0], "class": 1}
@@ -415,13 +434,13 @@ def test_without_pyarrow_parquet_is_refused_in_words(tmp_path, disc, monkeypatch
         ("\x00\x01\x02", ""),
     ],
 )
-@pytest.mark.parametrize("command", ["weighting", "boundary"])
+@pytest.mark.parametrize("command", ["weighting", "boundary score"])
 def test_files_that_cannot_be_used_get_one_line(
     tmp_path, monkeypatch, capsys, text, words, command
 ):
     path = tmp_path / "p.csv"
     path.write_text(text)
-    monkeypatch.setattr(sys, "argv", ["magnitude-ae", command, str(path), "--scale", "1"])
+    monkeypatch.setattr(sys, "argv", ["magnitude-ae", *command.split(), str(path), "--scale", "1"])
     with pytest.raises(SystemExit) as ended:
         main()
     said = capsys.readouterr()
@@ -464,7 +483,7 @@ def test_objects_in_npy_are_not_loaded(tmp_path):
         (("fit", "missing.csv", "--out", "m.pickle"), 1),
         (("transform", "missing.safetensors", "missing.csv"), 1),
         (("transform", "missing.safetensors"), 2),
-        (("boundary", "missing.csv", "--out", "nowhere/b.csv"), 1),
+        (("boundary", "score", "missing.csv", "--out", "nowhere/b.csv"), 1),
         (("magnitude", "missing.csv", "--scale", "large"), 2),
         (("reproduce", "everything"), 2),
         (("dance",), 2),

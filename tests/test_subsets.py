@@ -129,7 +129,7 @@ def test_a_batch_that_is_not_finite_is_refused():
     [
         ({"subset_size": 61}, "subset_size must be from 1 to 60, not 61: there are 60 points"),
         ({"n_subsets": 0}, "n_subsets must be at least 1"),
-        ({"scale": "wide"}, "scale must be a positive number or 'auto'"),
+        ({"scale": "wide"}, "scale must be a positive number or one of 'auto'"),
         ({"scale": -1.0}, "scale must be positive"),
         ({"metric": "none"}, "metric"),
         ({"subset_size": 1}, "a subset of one point has no scale"),

@@ -23,7 +23,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "verbs": ("weighting", "functions", "scale", "updates", "subsets"),
     "data": ("datasets.*",),
     "model": ("architectures", "losses", "batches", "strategies", "training.*"),
-    "people": ("estimators", "fitted", "fitting", "autoencoder", "boundary"),
+    "people": ("estimators", "fitted", "fitting", "autoencoder", "detection", "boundary"),
     "judging": ("neighbours", "loops", "evaluation", "baselines", "rivals", "comparison"),
     "outside": ("plots.*", "explore.*", "reproduce.*", "cli.*"),
 }

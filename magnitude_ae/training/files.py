@@ -20,10 +20,14 @@ from safetensors.torch import save
 
 from .. import __version__
 
-# %% ../../nbs/116_training_files.ipynb #a9f5b757
-FORMATS = {"model": 1, "checkpoint": 2}  # what is written
-OLDEST = {"model": 1, "checkpoint": 2}  # what is still read
-_WRITERS = {"model": "MagnitudeAutoencoder.save", "checkpoint": "Checkpoint"}
+# %% ../../nbs/116_training_files.ipynb #42ffbed0
+FORMATS = {"model": 1, "checkpoint": 2, "detector": 1}  # what is written
+OLDEST = {"model": 1, "checkpoint": 2, "detector": 1}  # what is still read
+_WRITERS = {
+    "model": "MagnitudeAutoencoder.save",
+    "checkpoint": "Checkpoint",
+    "detector": "BoundaryDetector.save",
+}
 
 # %% ../../nbs/116_training_files.ipynb #09cd1568
 def require_folder(
@@ -49,10 +53,10 @@ def checksum(
         sum_.update(flat.view(torch.uint8).numpy().data)
     return sum_.hexdigest()
 
-# %% ../../nbs/116_training_files.ipynb #ae348882
+# %% ../../nbs/116_training_files.ipynb #3959fb9f
 def write_file(
     path: str | Path,  # in a folder that is there
-    kind: str,  # "model" or "checkpoint"
+    kind: str,  # "model", "checkpoint" or "detector"
     tensors: Mapping[str, torch.Tensor],
     about: Mapping[str, Any],  # that JSON can hold; NumPy's numbers are made plain ones
 ) -> None:
@@ -80,10 +84,10 @@ def _replace(path: Path, content: bytes) -> None:
         partial.unlink(missing_ok=True)
         raise
 
-# %% ../../nbs/116_training_files.ipynb #7b5db148
+# %% ../../nbs/116_training_files.ipynb #2b115f0a
 def read_file(
     path: str | Path,
-    kind: str,  # "model" or "checkpoint"
+    kind: str,  # "model", "checkpoint" or "detector"
 ) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     """The tensors and the description in a file of `write_file`; runs no code.
 
@@ -117,7 +121,8 @@ def _check_description(about: object, kind: str, name: str) -> None:
     if found in FORMATS and found != kind:
         raise ValueError(
             f"{name} is a {found} and not a {kind}; give a checkpoint to "
-            "fit(points, resume_from=...), and a model to MagnitudeAutoencoder.load"
+            "fit(points, resume_from=...), a model to MagnitudeAutoencoder.load, and a detector to "
+            "BoundaryDetector.load"
         )
     if about["format"] > FORMATS[kind]:
         raise ValueError(
