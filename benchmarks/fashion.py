@@ -15,6 +15,7 @@ import json
 import platform
 import resource
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -24,8 +25,9 @@ from sklearn.decomposition import PCA
 
 import magnitude_ae as mag
 from magnitude_ae.datasets.images import read_idx
-from magnitude_ae.evaluation import density_divergences
+from magnitude_ae.evaluation import best_scale_correlation, density_divergences
 from magnitude_ae.neighbours import neighbours_kept
+from magnitude_ae.strategies import default_strategy
 
 SCALE = 0.354  # t for pixels in [-1, 1]; 28 % of 3,000 images are effective
 NEIGHBOURS = tuple(range(10, 201, 10))  # as in Moor et al. (2020), like the rest of the protocol
@@ -46,7 +48,7 @@ def judged(new: np.ndarray, flat: np.ndarray, weights: np.ndarray) -> dict[str, 
     kept = neighbours_kept(new, flat, NEIGHBOURS)
     back = neighbours_kept(flat, new, NEIGHBOURS)
     kl = density_divergences(new, flat, (0.01, 0.1, 1.0))
-    best, _ = mag.best_scale_correlation(new, flat, SCALE)
+    best, _ = best_scale_correlation(new, flat, SCALE)
     return {
         "rho": float(np.corrcoef(weights, mag.weighting(flat, SCALE))[0, 1]),
         "rho at best scale": float(best),
@@ -59,12 +61,10 @@ def judged(new: np.ndarray, flat: np.ndarray, weights: np.ndarray) -> dict[str, 
     }
 
 
-def fitted(train: np.ndarray, new: np.ndarray, coefficient: float, seed: int, size: int | None):
-    "The defaults for wide rows, but for λ: where new images go, and what it took."
-    strategy = None
-    if size is not None:
-        subsets = mag.Subsets(n_epochs=20, batch_size=size, learning_rate=1e-2)
-        strategy = mag.BurnIn(5, 200, 1e-3, subsets)
+def fitted(train: np.ndarray, new: np.ndarray, coefficient: float, seed: int, changes: dict):
+    "The defaults for wide rows, but for λ and changes: where new images go, and what it took."
+    strategy = default_strategy("deep", len(train))
+    strategy = replace(strategy, joint=replace(strategy.joint, **changes))
     model = mag.MagnitudeAutoencoder(
         scale=SCALE,
         weighting_coefficient=coefficient,
@@ -119,14 +119,16 @@ def rivals(options: argparse.Namespace, train: np.ndarray, new: np.ndarray, weig
 def ours(options: argparse.Namespace, train: np.ndarray, new: np.ndarray, weights: np.ndarray):
     "A training for each seed and λ."
     for seed, coefficient in itertools.product(options.seeds, options.coefficients):
-        flat, took = fitted(train, new, coefficient, seed, options.size)
+        changes = {"batch_size": options.size, "n_subsets": options.parts}
+        changes = {name: value for name, value in changes.items() if value is not None}
+        flat, took = fitted(train, new, coefficient, seed, changes)
         row = {"method": "Magnitude AE", "weighting_coefficient": coefficient, "seed": seed}
-        row["subset size"] = options.size or "default"
+        row["changes"] = changes
         row["judged on"] = "held-out training images" if options.held_out else "test"
-        add(row | judged(new, flat, weights) | took)
-        if not options.held_out:
-            path = RESULTS / f"fashion_{coefficient:g}_{seed}.npz"
+        if options.latents:
+            path = options.latents / f"fashion_{coefficient:g}_{seed}.npz"
             np.savez_compressed(path, flat=flat.astype(np.float32))
+        add(row | judged(new, flat, weights) | took)
 
 
 def main() -> None:
@@ -134,10 +136,13 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--coefficients", type=float, nargs="+", default=[1.5])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
-    parser.add_argument("--size", type=int, help="points of a subset, where not the default")
+    parser.add_argument("--size", type=int, help="points of a step, where not the default")
+    parser.add_argument("--parts", type=int, help="parts of a step, where not the default")
     parser.add_argument("--held-out", action="store_true")
     parser.add_argument("--rivals", action="store_true")
-    parser.add_argument("--latents", type=Path, help="folder of published latents, for --rivals")
+    parser.add_argument(
+        "--latents", type=Path, help="published latents to judge, or where to keep ours"
+    )
     options = parser.parse_args()
 
     train = images(options.folder, "train")
